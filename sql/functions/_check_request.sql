@@ -1,0 +1,38 @@
+create or replace function pgledger._check_request(request pgledger._request) returns void
+language plpgsql
+as $$
+begin
+  perform pgledger._checked_account(request.account_id);
+
+  -- The lowest bigint has no positive twin, and a debit is judged by its positive amount.
+  if not coalesce(request.amount <> 0 and request.amount > -9223372036854775808, false) then
+    perform pgledger._reject('amount', request.amount::text,
+      'An amount is a whole number of minor units, not 0, within plus or minus 2^63 - 1.');
+  end if;
+  if request.type is null then
+    perform pgledger._reject('type', null, 'Name a pgledger.transaction_type.');
+  end if;
+  if request.announced is null then
+    perform pgledger._reject('is_active', null, 'true posts at once, false announces.');
+  end if;
+  if not coalesce(request.shortfall in ('REFUSE', 'PARTIAL', 'DEBT', 'FORCE'), false) then
+    perform pgledger._reject('shortfall', request.shortfall, 'One of REFUSE, PARTIAL, DEBT.');
+  end if;
+  if request.announced and request.amount < 0 then
+    perform pgledger._reject('is_active', 'false',
+      'Only a credit can be announced; a debit is posted at once.');
+  end if;
+  if left(request.key, 1) = '#' then
+    perform pgledger._reject('key', request.key,
+      'Keys that begin with # are the ledger''s own; choose another.');
+  end if;
+
+  perform pgledger._check_labels(
+    request.key, request.reference, request.external_id, request.metadata);
+end;
+$$;
+
+comment on function pgledger._check_request(pgledger._request) is
+  'Refuses (22023, 22004) what could never be posted, before anything is locked. Private.';
+
+revoke all on function pgledger._check_request(pgledger._request) from public;

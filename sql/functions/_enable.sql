@@ -1,0 +1,40 @@
+create or replace function pgledger._enable(
+  request pgledger._request, hot pgledger.balances, pending pgledger.pending_transactions
+) returns pgledger.posting
+language plpgsql
+as $$
+declare
+  v_final pgledger._request := request;
+  v_applied bigint;
+  v_code text;
+  v_detail jsonb;
+  v_now timestamptz;
+begin
+  v_final.type := pending.type;
+  v_final.reference := pending.reference;
+  v_final.metadata :=
+    case when request.metadata is null then pending.metadata
+    else coalesce(pending.metadata, '{}') || request.metadata end;
+  perform pgledger._check_labels(null, null, null, v_final.metadata);
+
+  select j.applied, j.code, j.detail into v_applied, v_code, v_detail
+  from pgledger._judge(v_final, hot) j;
+  if v_code is not null then
+    return pgledger._refuse(v_final, hot, v_code, v_detail);
+  end if;
+
+  v_now := clock_timestamp();
+  update pgledger.pending_transactions p
+  set status = 'ENABLED', settled_at = v_now
+  where p.account_id = pending.account_id and p.key = pending.key;
+
+  return pgledger._apply(v_final, hot, v_applied);
+end;
+$$;
+
+comment on function pgledger._enable(
+  pgledger._request, pgledger.balances, pgledger.pending_transactions) is
+  'Judges and posts a pending transaction with its final amount, under the lock. Private.';
+
+revoke all on function pgledger._enable(
+  pgledger._request, pgledger.balances, pgledger.pending_transactions) from public;

@@ -1,0 +1,34 @@
+create or replace function pgledger._judge(
+  request pgledger._request, hot pgledger.balances,
+  out applied bigint, out code text, out detail jsonb
+)
+language plpgsql stable
+as $$
+declare
+  v_account pgledger.accounts;
+begin
+  select a.* into v_account
+  from pgledger.accounts a
+  where a.account_id = request.account_id;
+
+  if v_account.status = 'CLOSED'
+    or (v_account.status = 'FROZEN' and request.amount < 0 and request.shortfall <> 'FORCE')
+  then
+    code := 'LG004';
+    detail := jsonb_build_object('status', v_account.status, 'requested', request.amount);
+  elsif request.amount > 0 then
+    select c.applied, c.code, c.detail into applied, code, detail
+    from pgledger._judge_credit(request, hot) c;
+  else
+    select d.applied, d.code, d.detail into applied, code, detail
+    from pgledger._judge_debit(
+      request, hot, coalesce(v_account.min_balance, 0), coalesce(v_account.debt_floor, 0)) d;
+  end if;
+end;
+$$;
+
+comment on function pgledger._judge(pgledger._request, pgledger.balances) is
+  'Decides a new movement under the lock: the amount that applies, or the code and detail of its '
+  'refusal. Private.';
+
+revoke all on function pgledger._judge(pgledger._request, pgledger.balances) from public;

@@ -1,0 +1,35 @@
+-- Three statements on purpose. Under READ COMMITTED each sees a new snapshot: the insert waits for
+-- a first movement in flight, and only what is read after that wait, under the lock, is true.
+create or replace function pgledger._lock_balance(account_id text) returns pgledger.balances
+language plpgsql
+as $$
+#variable_conflict use_column
+declare
+  v_hot pgledger.balances;
+begin
+  select b.* into v_hot
+  from pgledger.balances b
+  where b.account_id = _lock_balance.account_id
+  for update;
+
+  if not found then
+    insert into pgledger.balances
+    select d.*
+    from pgledger._derive_balance(_lock_balance.account_id) d
+    on conflict (account_id) do nothing;
+
+    select b.* into strict v_hot
+    from pgledger.balances b
+    where b.account_id = _lock_balance.account_id
+    for update;
+  end if;
+
+  return v_hot;
+end;
+$$;
+
+comment on function pgledger._lock_balance(text) is
+  'Locks the account''s balance row until the transaction ends, making it from history where it '
+  'is missing, and returns it as it is under the lock. Always the first lock taken. Private.';
+
+revoke all on function pgledger._lock_balance(text) from public;

@@ -1,0 +1,52 @@
+create or replace function pgledger._refuse(
+  request pgledger._request, hot pgledger.balances, code text, detail jsonb
+) returns pgledger.posting
+language plpgsql
+as $$
+declare
+  v_message text;
+  v_hint text;
+begin
+  if request.raise_refusals is not false then
+    select w.message, w.hint into strict v_message, v_hint
+    from (values
+      ('LG001', 'insufficient credits', 'Top up, spend less, or spend what is there with PARTIAL.'),
+      ('LG002', 'idempotency conflict', 'A retry must repeat its call; a new movement needs a new '
+        'key and external_id. To make an announced movement effective, enable it.'),
+      ('LG003', 'account not found', 'Open the account first, or check its id.'),
+      ('LG004', 'account not open', 'See set_account_status.'),
+      ('LG005', 'ceiling reached', 'Spend first, or raise ceiling_balance.'),
+      ('LG006', 'transaction not found', 'Check the account and the key.'),
+      ('LG007', 'transaction not pending', 'It can no longer be enabled or cancelled; money that '
+        'came late is enabled with its external_id.')
+    ) w (code, message, hint)
+    where w.code = _refuse.code;
+
+    raise exception using
+      errcode = _refuse.code,
+      message = v_message,
+      detail = (jsonb_build_object('account_id', request.account_id, 'key', request.key)
+        || _refuse.detail)::text,
+      hint = v_hint;
+  end if;
+
+  -- A refusal leaves no trace: the row that was made to be locked goes, where nothing opened the
+  -- account.
+  delete from pgledger.balances b
+  where b.account_id = request.account_id
+    and not exists (
+      select from pgledger.accounts a where a.account_id = request.account_id);
+
+  return row(
+    request.account_id, request.key, null, request.type, 0, request.amount, null,
+    hot.balance, hot.balance - hot.held, 'REFUSED', false, _refuse.code, null
+  )::pgledger.posting;
+end;
+$$;
+
+comment on function pgledger._refuse(pgledger._request, pgledger.balances, text, jsonb) is
+  'The one place that refuses: raises the LG code with its words and detail, or returns it as a '
+  'row when raise_refusals is false. Private.';
+
+revoke all on function
+  pgledger._refuse(pgledger._request, pgledger.balances, text, jsonb) from public;

@@ -1,0 +1,41 @@
+create or replace function pgledger._replay(request pgledger._request, hot pgledger.balances)
+returns pgledger.posting
+language plpgsql
+as $$
+declare
+  v_posted pgledger.transactions;
+  v_pending pgledger.pending_transactions;
+begin
+  if request.key is not null then
+    select t.* into v_posted
+    from pgledger.transactions t
+    where t.account_id = request.account_id and t.key = request.key;
+
+    select p.* into v_pending
+    from pgledger.pending_transactions p
+    where p.account_id = request.account_id and p.key = request.key;
+  end if;
+
+  if v_posted.seq is null and v_pending.key is null then
+    return pgledger._replay_external_id(request, hot);
+  end if;
+
+  -- An announcement that was enabled is still repeated as the announcement it was.
+  if request.announced = (v_pending.key is not null)
+    and request.type = coalesce(v_pending.type, v_posted.type)
+    and request.amount = coalesce(
+      v_pending.requested_amount, v_pending.amount, v_posted.requested_amount, v_posted.amount)
+    and coalesce(request.external_id in (v_pending.external_id, v_posted.external_id), true)
+  then
+    return pgledger._as_posting(v_posted, v_pending, hot, true);
+  end if;
+
+  return pgledger._conflict(request, hot, v_posted, v_pending);
+end;
+$$;
+
+comment on function pgledger._replay(pgledger._request, pgledger.balances) is
+  'The original of a repeated key or external_id; LG002 when that was for something else; null '
+  'when this is new. Only under the lock of the balance row. Private.';
+
+revoke all on function pgledger._replay(pgledger._request, pgledger.balances) from public;

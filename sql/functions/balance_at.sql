@@ -1,0 +1,51 @@
+-- created_at never decreases with seq, so the last transaction up to an instant is found by
+-- bisection over the primary key: about log2(n) index probes, and no index of its own.
+create or replace function pgledger.balance_at(account_id text, at timestamptz) returns bigint
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account text := pgledger._checked_account(balance_at.account_id);
+  v_low bigint := 0;
+  v_high bigint;
+  v_middle bigint;
+  v_found record;
+  v_balance bigint := 0;
+begin
+  if not coalesce(isfinite(balance_at.at), false) then
+    perform pgledger._reject('at', balance_at.at::text, 'Give a finite point in time.');
+  end if;
+
+  select max(t.seq) into v_high
+  from pgledger.transactions t
+  where t.account_id = v_account;
+
+  -- All up to v_low is in time; all above v_high is not.
+  while v_low < v_high loop
+    v_middle := v_low + (v_high - v_low + 1) / 2;
+
+    -- At or below, not equal: the history of another system may have gaps.
+    select t.seq, t.created_at, t.running_balance into v_found
+    from pgledger.transactions t
+    where t.account_id = v_account and t.seq <= v_middle
+    order by t.seq desc
+    limit 1;
+
+    if v_found.created_at <= balance_at.at then
+      v_balance := v_found.running_balance;
+      v_low := v_middle;
+    else
+      v_high := coalesce(v_found.seq, 1) - 1;
+    end if;
+  end loop;
+
+  return v_balance;
+end;
+$$;
+
+comment on function pgledger.balance_at(text, timestamptz) is
+  'The balance right after the last transaction up to and including an instant, minor units; 0 '
+  'before the first, and for an unknown account. Refuses an infinite or missing instant with '
+  '22023 and 22004.';
+
+revoke all on function pgledger.balance_at(text, timestamptz) from public;

@@ -1,0 +1,33 @@
+create or replace function pgledger.get_balance(account_id text)
+returns table (
+  account_id text,
+  currency text,
+  status pgledger.account_status,
+  balance bigint,
+  held bigint,
+  available bigint,
+  min_balance bigint,
+  debt_floor bigint
+)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+begin atomic
+  select
+    now.account_id,
+    coalesce(a.currency, case when now.seq > 0 then 'CREDIT' end),
+    coalesce(a.status, case when now.seq > 0 then 'OPEN'::pgledger.account_status end),
+    now.balance,
+    now.held,
+    now.balance - now.held,
+    coalesce(a.min_balance, 0),
+    coalesce(a.debt_floor, 0)
+  from pgledger._balance_now(pgledger._checked_account(get_balance.account_id)) now
+  left join pgledger.accounts a on a.account_id = now.account_id;
+end;
+
+comment on function pgledger.get_balance(text) is
+  'One row: the balance, what holds reserve of it, what is available, and the account''s floors, '
+  'in minor units, with its currency and status. Zeros and a null status for an unknown account. '
+  'Refuses with 22023 and 22004.';
+
+revoke all on function pgledger.get_balance(text) from public;

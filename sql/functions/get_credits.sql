@@ -1,0 +1,24 @@
+create or replace function pgledger.get_credits(account_id text) returns bigint
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_available bigint;
+begin
+  select b.balance - b.held into v_available
+  from pgledger.balances b
+  where b.account_id = get_credits.account_id;
+
+  if not found then
+    select d.balance - d.held into v_available
+    from pgledger._derive_balance(pgledger._checked_account(get_credits.account_id)) d;
+  end if;
+  return v_available;
+end;
+$$;
+
+comment on function pgledger.get_credits(text) is
+  'Available credits now, minor units: balance minus what holds reserve. 0 for an unknown '
+  'account. Refuses with 22023 and 22004.';
+
+revoke all on function pgledger.get_credits(text) from public;

@@ -1,0 +1,61 @@
+create or replace function pgledger.set_account_status(
+  account_id text,
+  status pgledger.account_status
+) returns pgledger.accounts
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account pgledger.accounts;
+  v_balance bigint;
+  v_pending bigint;
+begin
+  if set_account_status.status is null then
+    perform pgledger._reject('status', null, 'One of OPEN, FROZEN, CLOSED.');
+  end if;
+
+  v_account := pgledger._lock_account(set_account_status.account_id);
+
+  if set_account_status.status = 'CLOSED' then
+    select b.balance, count(p.key) into strict v_balance, v_pending
+    from pgledger.balances b
+    left join pgledger.pending_transactions p
+      on p.account_id = b.account_id and p.status = 'PENDING'
+    where b.account_id = v_account.account_id
+    group by b.balance;
+
+    if v_balance <> 0 or v_pending > 0 then
+      raise exception using
+        errcode = '55000',
+        message = 'account not empty',
+        detail = jsonb_build_object(
+          'account_id', v_account.account_id,
+          'balance', v_balance,
+          'pending', v_pending)::text,
+        hint = 'Bring the balance to 0 and settle what is pending, then close the account.';
+    end if;
+  end if;
+
+  update pgledger.accounts a
+  set status = set_account_status.status
+  where a.account_id = v_account.account_id
+  returning a.* into v_account;
+
+  -- Away from the fast path, so that the status is looked at.
+  update pgledger.balances b
+  set attention_at =
+    case v_account.status when 'OPEN' then 'infinity' else '-infinity' end::timestamptz
+  where b.account_id = v_account.account_id;
+
+  return v_account;
+end;
+$$;
+
+comment on function pgledger.set_account_status(text, pgledger.account_status) is
+  'Opens, freezes or closes an account and answers with its settings. FROZEN refuses debits that '
+  'ask, not credits, and not movements with fail_insufficient_credits => false. CLOSED refuses '
+  'everything; 55000 unless the balance is 0 and nothing is pending. A repeat changes nothing. '
+  'Refuses with LG003, 55000, 22023 and 22004.';
+
+revoke all on function
+  pgledger.set_account_status(text, pgledger.account_status) from public;

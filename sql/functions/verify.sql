@@ -1,0 +1,40 @@
+create or replace function pgledger.verify(account_id text default null)
+returns table (account_id text, rule text, seq bigint, key text, expected text, found text)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+begin atomic
+  with subjects as (
+    select verify.account_id where verify.account_id is not null
+    union
+    select t.account_id from pgledger.transactions t where verify.account_id is null
+    union
+    select p.account_id from pgledger.pending_transactions p where verify.account_id is null
+    union
+    select b.account_id from pgledger.balances b where verify.account_id is null
+    union
+    select a.account_id from pgledger.accounts a where verify.account_id is null
+  )
+  select s.account_id, v.rule, v.seq, v.key, v.expected, v.found
+  from subjects s
+  cross join lateral (
+    select j.* from pgledger._verify_journal(s.account_id) j
+    union all
+    select b.* from pgledger._verify_balance(s.account_id) b
+    union all
+    select p.* from pgledger._verify_pending(s.account_id) p
+    union all
+    select a.* from pgledger._verify_account(s.account_id) a
+  ) v
+  union all
+  select null, g.rule, null, null, g.expected, g.found
+  from pgledger._verify_guard() g
+  order by 1, 2, 3, 4;
+end;
+
+comment on function pgledger.verify(text) is
+  'One row per disagreement between what is recorded and the ledger''s invariants, for one account '
+  'or for all; no row when all is well. expected is what the rest of the record says, found what '
+  'stands there. Reads one snapshot, so it is right while others write. For all accounts it reads '
+  'everything.';
+
+revoke all on function pgledger.verify(text) from public;

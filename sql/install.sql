@@ -1,0 +1,105 @@
+-- pgledger: a ledger for prepaid credits that lives in PostgreSQL.
+--
+-- An account holds credits, counted as bigint in minor units. What happened to them is the journal
+-- (transactions): one immutable row per movement, numbered 1, 2, 3 and so on per account, each with
+-- the balance right after it. What is there now is one row (balances), derived from the journal and
+-- rebuilt from it when missing. What is only announced waits aside (pending_transactions) until it
+-- is enabled or cancelled. Settings are cold (accounts).
+--
+-- A posting is two statements (functions/_post_fast.sql). One guarded UPDATE of the balance row
+-- decides: it takes the lock, re-checks its condition on the newest version of the row, and only
+-- adds. One INSERT writes the journal; when it finds the key taken, the addition is taken back and
+-- the call answers with the original.
+--
+-- When the UPDATE matches nothing, nothing is proved: its condition may have failed on a version
+-- that a writer in flight is about to replace. So the slow path (functions/_post_under_lock.sql)
+-- first makes sure that the row exists and locks it, each in a statement of its own, because under
+-- READ COMMITTED only a later statement sees what was committed during the wait. What it reads
+-- under the lock is judged anew: a repeat is answered first, then the movement is posted or
+-- refused with exact numbers.
+--
+-- The balance row is the only lock, and always the first. There are no advisory locks and no
+-- session state, so everything works through a transaction-mode pooler. In REPEATABLE READ and
+-- SERIALIZABLE a conflict surfaces as 40001, never as a wrong refusal.
+--
+-- Clients issue nothing but calls of the functions whose names have no leading underscore. They run
+-- with their owner's rights under a fixed search_path; nobody else may write the tables, and
+-- EXECUTE is nobody's until it is granted.
+--
+-- This file is the manifest: what the database should be, in order. It is safe to run again.
+-- An existing database gets here through migrations/.
+
+\ir schema/schema.sql
+\ir schema/types.sql
+\ir schema/currencies.sql
+\ir schema/accounts.sql
+\ir schema/balances.sql
+\ir schema/transactions.sql
+\ir schema/pending_transactions.sql
+
+-- Checks and rules.
+\ir functions/_reject.sql
+\ir functions/_is_label.sql
+\ir functions/_is_metadata.sql
+\ir functions/_is_plain.sql
+\ir functions/_covers.sql
+\ir functions/_seq_of.sql
+\ir functions/_checked_account.sql
+\ir functions/_checked_limit.sql
+\ir functions/_check_labels.sql
+\ir functions/_check_request.sql
+\ir functions/_check_final_amount.sql
+\ir functions/_check_range.sql
+
+-- The balance row, and the answers of the ledger.
+\ir functions/_derive_balance.sql
+\ir functions/_balance_now.sql
+\ir functions/_lock_balance.sql
+\ir functions/_lock_account.sql
+\ir functions/_open_if_new.sql
+\ir functions/_as_posting.sql
+\ir functions/_refuse.sql
+\ir functions/_conflict.sql
+
+-- Posting.
+\ir functions/_post_fast.sql
+\ir functions/_replay.sql
+\ir functions/_replay_external_id.sql
+\ir functions/_replay_enabled.sql
+\ir functions/_judge_credit.sql
+\ir functions/_judge_debit.sql
+\ir functions/_judge.sql
+\ir functions/_apply.sql
+\ir functions/_announce.sql
+\ir functions/_post_under_lock.sql
+\ir functions/_settlement.sql
+\ir functions/_refuse_settled.sql
+\ir functions/_enable.sql
+
+-- The verbs.
+\ir functions/open_account.sql
+\ir functions/set_account_status.sql
+\ir functions/set_limits.sql
+\ir functions/add_transaction.sql
+\ir functions/spend.sql
+\ir functions/top_up.sql
+\ir functions/grant_credits.sql
+\ir functions/enable_transaction.sql
+\ir functions/cancel_transaction.sql
+
+-- The readers.
+\ir functions/get_credits.sql
+\ir functions/get_balance.sql
+\ir functions/check_credits.sql
+\ir functions/get_transaction.sql
+\ir functions/history.sql
+\ir functions/usage_by_reference.sql
+\ir functions/balance_at.sql
+
+-- The auditor.
+\ir functions/_verify_journal.sql
+\ir functions/_verify_balance.sql
+\ir functions/_verify_pending.sql
+\ir functions/_verify_account.sql
+\ir functions/_verify_guard.sql
+\ir functions/verify.sql

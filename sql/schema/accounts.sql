@@ -1,0 +1,24 @@
+create table if not exists pgledger.accounts (
+  account_id text not null,
+  currency text not null default 'CREDIT',
+  status pgledger.account_status not null default 'OPEN',
+  min_balance bigint not null default 0,
+  debt_floor bigint not null default 0,
+  metadata jsonb not null default '{}',
+  created_at timestamptz not null default clock_timestamp(),
+  constraint accounts_pkey primary key (account_id),
+  constraint accounts_currency_known foreign key (currency) references pgledger.currencies (code),
+  constraint accounts_account_id_shape
+    check (length(account_id) between 1 and 255 and account_id !~ '[[:cntrl:]]'),
+  constraint accounts_floors_ordered check (debt_floor <= min_balance and min_balance <= 0)
+);
+
+comment on table pgledger.accounts is
+  'Who holds credits: the settings of an account. Read on the slow path only; the hot row '
+  'in balances caches what a spend needs of them.';
+comment on column pgledger.accounts.account_id is
+  'The caller''s own id: 1 to 255 characters, none of them a control character.';
+comment on column pgledger.accounts.min_balance is
+  'The floor for spends: available credits do not fall below it. 0 or negative, minor units.';
+comment on column pgledger.accounts.debt_floor is
+  'The floor for spends that may leave a debt (shortfall DEBT). At most min_balance, minor units.';

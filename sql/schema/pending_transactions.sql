@@ -1,0 +1,36 @@
+create table if not exists pgledger.pending_transactions (
+  account_id text not null,
+  key text not null,
+  amount bigint not null,
+  requested_amount bigint,
+  created_at timestamptz not null,
+  settled_at timestamptz,
+  type pgledger.transaction_type not null,
+  status pgledger.pending_status not null default 'PENDING',
+  reference text,
+  external_id text,
+  metadata jsonb,
+  reason text,
+  constraint pending_transactions_pkey primary key (account_id, key),
+  constraint pending_transactions_settled_once
+    check ((status = 'PENDING') = (settled_at is null))
+);
+
+create unique index if not exists pending_transactions_external_id_once
+  on pgledger.pending_transactions (account_id, external_id, (amount > 0))
+  where external_id is not null;
+create index if not exists pending_transactions_open
+  on pgledger.pending_transactions (account_id) where status = 'PENDING';
+
+comment on table pgledger.pending_transactions is
+  'Movements announced but not effective, such as a top-up that is not paid yet. Rows are kept: '
+  'a key stays taken after its transaction was enabled or cancelled.';
+comment on column pgledger.pending_transactions.key is
+  'The caller''s idempotency key, or #<uuid> where none was given.';
+comment on column pgledger.pending_transactions.amount is
+  'Minor units, signed: what enabling will post, unless a final amount is given then.';
+comment on column pgledger.pending_transactions.requested_amount is
+  'Minor units, signed: what was asked, where a ceiling made amount smaller; else null.';
+comment on column pgledger.pending_transactions.settled_at is
+  'When it left PENDING last; null while PENDING.';
+comment on column pgledger.pending_transactions.reason is 'Why it was cancelled, in the caller''s words.';

@@ -1,0 +1,114 @@
+-- CREATE TYPE knows no IF NOT EXISTS, and this file must be safe to run again.
+do $$
+begin
+  if to_regtype('pgledger.transaction_type') is null then
+    create type pgledger.transaction_type as enum (
+      'TOP_UP', 'USAGE', 'GRANT', 'REFUND', 'CARD_CHECK',
+      'EXPIRY', 'TRANSFER', 'REVERSAL', 'ADJUSTMENT'
+    );
+  end if;
+
+  if to_regtype('pgledger.account_status') is null then
+    create type pgledger.account_status as enum ('OPEN', 'FROZEN', 'CLOSED');
+  end if;
+
+  if to_regtype('pgledger.pending_status') is null then
+    create type pgledger.pending_status as enum ('PENDING', 'ENABLED', 'CANCELLED', 'EXPIRED');
+  end if;
+
+  if to_regtype('pgledger.posting') is null then
+    create type pgledger.posting as (
+      account_id text,
+      key text,
+      seq bigint,
+      type pgledger.transaction_type,
+      amount bigint,
+      requested_amount bigint,
+      running_balance bigint,
+      balance bigint,
+      available bigint,
+      status text,
+      replayed boolean,
+      refusal text,
+      created_at timestamptz
+    );
+  end if;
+
+  if to_regtype('pgledger.transaction') is null then
+    create type pgledger.transaction as (
+      account_id text,
+      key text,
+      seq bigint,
+      type pgledger.transaction_type,
+      amount bigint,
+      requested_amount bigint,
+      running_balance bigint,
+      status text,
+      reference text,
+      external_id text,
+      metadata jsonb,
+      created_at timestamptz
+    );
+  end if;
+
+  if to_regtype('pgledger._request') is null then
+    create type pgledger._request as (
+      account_id text,
+      amount bigint,
+      type pgledger.transaction_type,
+      key text,
+      announced boolean,
+      ceiling_balance bigint,
+      shortfall text,
+      reference text,
+      external_id text,
+      metadata jsonb,
+      raise_refusals boolean
+    );
+  end if;
+end;
+$$;
+
+comment on type pgledger.transaction_type is
+  'What a movement is for. The sign of its amount, not its type, says which way the credits went.';
+comment on type pgledger.account_status is
+  'OPEN; FROZEN refuses debits that ask; CLOSED refuses everything and is empty.';
+comment on type pgledger.pending_status is
+  'A pending transaction waits as PENDING and leaves it once, as ENABLED, CANCELLED or EXPIRED; '
+  'money that arrives late, with its external_id, can still enable the last two.';
+
+comment on type pgledger.posting is
+  'What every posting function answers: one row, of this shape, whatever happened.';
+comment on column pgledger.posting.key is
+  'The idempotency key; #<seq> where the caller gave none; null when refused without a key.';
+comment on column pgledger.posting.seq is
+  'Place in the account''s journal: 1, 2, 3 and so on without a gap; null unless POSTED.';
+comment on column pgledger.posting.amount is
+  'Minor units, signed: what was applied, or what is announced; 0 when refused.';
+comment on column pgledger.posting.requested_amount is
+  'Minor units, signed: what was asked; differs from amount after a ceiling or a partial spend.';
+comment on column pgledger.posting.running_balance is
+  'The balance right after this transaction; on a replay that of the original; null unless POSTED.';
+comment on column pgledger.posting.balance is 'The account''s balance now, after the call.';
+comment on column pgledger.posting.available is
+  'balance minus what holds reserve, now, after the call.';
+comment on column pgledger.posting.status is
+  'POSTED, PENDING, CANCELLED, EXPIRED, or REFUSED (only when refusals are not raised).';
+comment on column pgledger.posting.replayed is
+  'True when this key or external_id had its effect before and this call changed nothing.';
+comment on column pgledger.posting.refusal is 'The SQLSTATE of a refusal returned as a row, or null.';
+comment on column pgledger.posting.created_at is
+  'When the movement was posted or announced; null when refused.';
+
+comment on type pgledger.transaction is
+  'A recorded movement as get_transaction and history show it.';
+comment on column pgledger.transaction.key is
+  'The idempotency key, or #<seq> where the caller gave none.';
+comment on column pgledger.transaction.amount is
+  'Minor units, signed: what was applied, or what is announced.';
+comment on column pgledger.transaction.requested_amount is
+  'Minor units, signed: what was asked; differs from amount after a ceiling or a partial spend.';
+comment on column pgledger.transaction.status is 'POSTED, PENDING, CANCELLED or EXPIRED.';
+
+comment on type pgledger._request is
+  'One movement as a verb asks for it, checked and judged by the private functions. Private.';
