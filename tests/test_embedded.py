@@ -231,6 +231,10 @@ def test_the_socket_moves_when_libpq_could_not_use_the_path(
         assert ask(server, "select 1") == 1
         assert embedded.status(home / name) == embedded.start(home / name) == server
         assert embedded.stop(home / name) is True
+        server.host.chmod(0o777)
+        embedded.start(home / name)
+        assert stat.S_IMODE(server.host.stat().st_mode) == 0o700
+        embedded.stop(home / name)
         server.host.rmdir()
         server.host.symlink_to(home)
         with pytest.raises(embedded.EmbeddedServerError, match="put there by somebody else"):
@@ -271,6 +275,11 @@ def test_programs_that_the_servers_user_cannot_read_are_copied_once(
     assert len(copies) == 1
     embedded.stop()
     embedded.start()
+    assert list(home.glob("binaries*")) == copies
+    shutil.rmtree(copies[0])
+    code = "from pgledger import embedded; embedded.start(embedded.default_directory()"
+    others = [child(f"{code}.with_name('{name}'))", stderr=subprocess.PIPE) for name in "ab"]
+    assert [other.communicate()[1] for other in others] == ["", ""]
     assert list(home.glob("binaries*")) == copies
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
 
@@ -341,6 +350,12 @@ def test_the_server_of_root_runs_as_another_user_and_lets_no_third_one_in(mine: 
 
 
 @NEEDS_ROOT
+def test_data_stay_with_the_user_who_has_them(mine: Path) -> None:
+    subprocess.run(["chown", "-R", "12345:12345", mine / "data", mine / "socket"], check=True)
+    assert Path(f"/proc/{embedded.start(mine).pid}").stat().st_uid == 12345
+
+
+@NEEDS_ROOT
 def test_root_works_under_a_closed_umask_but_changes_no_parent_that_is_there(home: Path) -> None:
     os.environ["PGLEDGER_HOME"] = str(home / "new" / "deeper")
     with child(START, umask=0o077) as starter:
@@ -384,6 +399,14 @@ def test_a_directory_that_holds_other_things_is_left_alone(home: Path) -> None:
         embedded.start(home / "project" / "notes")
     with pytest.raises(embedded.EmbeddedServerError, match=r"(?i)not a directory"):
         embedded.start(home / "project" / "notes" / "mine")
+
+
+def test_what_the_system_refuses_is_told_in_clear_words(home: Path) -> None:
+    (home / "mine").mkdir()
+    (home / "mine" / "pgledger.lock").symlink_to(home / "elsewhere")
+    with pytest.raises(embedded.EmbeddedServerError, match=r"cannot be used: .*pgledger\.lock"):
+        embedded.start(home / "mine")
+    assert not (home / "elsewhere").exists()
 
 
 def test_a_throw_away_server_is_deleted_at_the_end_and_after_an_exception(
