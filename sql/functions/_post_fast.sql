@@ -15,6 +15,7 @@ declare
   v_seq bigint;
   v_pending_rows bigint;
   v_created_at timestamptz;
+  v_taken boolean;
 begin
   update pgledger.balances b
   set balance = b.balance + _post_fast.amount,
@@ -33,10 +34,15 @@ begin
     return null;
   end if;
 
-  if v_pending_rows = 0 or _post_fast.key is null or not exists (
-    select from pgledger.pending_transactions p
-    where p.account_id = _post_fast.account_id and p.key = _post_fast.key
-  ) then
+  -- Nested, so that the usual account pays nothing for the look at its pending transactions.
+  v_taken := false;
+  if v_pending_rows > 0 and _post_fast.key is not null then
+    v_taken := exists (
+      select from pgledger.pending_transactions p
+      where p.account_id = _post_fast.account_id and p.key = _post_fast.key);
+  end if;
+
+  if not v_taken then
     insert into pgledger.transactions (
       account_id, seq, amount, running_balance, created_at, type, key, reference, metadata)
     values (

@@ -1,0 +1,126 @@
+"""A server per session, a template database with the ledger in it, a clone of it per test."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import DictRow, dict_row
+from pytest_postgresql import factories
+
+from pgledger import embedded, migrate
+
+Connect = Callable[..., psycopg.Connection[DictRow]]
+
+
+@dataclass(frozen=True)
+class ServerUnderTest:
+    """What pytest-postgresql wants to know of a server that somebody else started."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    options: str
+    maintenance_dbname: str
+    template_dbname: None = None
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """The maintenance URL of PGLEDGER_TEST_DSN, or of a throw-away server of our own."""
+    given = os.environ.get("PGLEDGER_TEST_DSN")
+    if given:
+        yield given
+        return
+    with embedded.throwaway_server() as server:
+        yield server.url("postgres")
+
+
+@pytest.fixture(scope="session")
+def server(server_url: str) -> ServerUnderTest:
+    given = conninfo_to_dict(server_url)
+    return ServerUnderTest(
+        host=str(given.get("host", "")),
+        port=int(given.get("port") or 5432),
+        user=str(given.get("user", "postgres")),
+        password=str(given.get("password", "")),
+        options=str(given.get("options", "")),
+        maintenance_dbname=str(given.get("dbname", "postgres")),
+    )
+
+
+def install_ledger(**connection: Any) -> None:  # noqa: ANN401 - whatever the plugin's version passes
+    """Load the source of truth into the template database."""
+    connection.pop("autocommit", None)
+    with psycopg.connect(**connection) as loading:
+        loading.execute(migrate.install_script().encode())
+
+
+ledger_template = factories.postgresql_noproc(
+    dbname="pgledger_test", depends_on="server", load=[install_ledger]
+)
+postgresql = factories.postgresql("ledger_template")
+
+
+@pytest.fixture
+def database_url(postgresql: psycopg.Connection, server_url: str) -> str:
+    """The URL of the test's own database, with the ledger installed."""
+    return make_conninfo(server_url, dbname=postgresql.info.dbname)
+
+
+@pytest.fixture
+def connect(database_url: str) -> Iterator[Connect]:
+    """Open connections to the test's database: autocommit unless told otherwise, rows as dicts."""
+    opened: list[psycopg.Connection[DictRow]] = []
+
+    def one_more(*, autocommit: bool = True, **settings: Any) -> psycopg.Connection[DictRow]:  # noqa: ANN401
+        connection = psycopg.connect(
+            make_conninfo(database_url, **settings), autocommit=autocommit, row_factory=dict_row
+        )
+        opened.append(connection)
+        return connection
+
+    yield one_more
+    for connection in opened:
+        connection.close()
+
+
+@pytest.fixture
+def db(connect: Connect) -> psycopg.Connection[DictRow]:
+    """One autocommit connection to the test's database, rows as dicts."""
+    return connect()
+
+
+@pytest.fixture
+def empty_database(server_url: str) -> Iterator[str]:
+    """The URL of a new, empty database."""
+    name = f"pgledger_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server_url, autocommit=True) as maintenance:
+        maintenance.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+    yield make_conninfo(server_url, dbname=name)
+    with psycopg.connect(server_url, autocommit=True) as maintenance:
+        maintenance.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def pg_bin(server_url: str) -> Path:
+    """Where psql and pg_dump are; a pg_dump must be at least as new as the server it dumps."""
+    with psycopg.connect(server_url) as connection:
+        major = connection.info.server_version // 10_000
+    debian = Path(f"/usr/lib/postgresql/{major}/bin")
+    if (debian / "pg_dump").exists():
+        return debian
+    try:
+        return embedded.binaries()
+    except embedded.EmbeddedServerError:
+        found = shutil.which("pg_dump")
+        assert found, "the tests need pg_dump: install PostgreSQL's client programs"
+        return Path(found).parent
