@@ -23,7 +23,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 import psycopg
-from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 OLDEST_SERVER = 14
@@ -356,18 +355,18 @@ def _words(session: psycopg.Connection[Any]) -> Iterator[None]:
 
 
 def _not_allowed(session: psycopg.Connection[Any], error: psycopg.Error) -> str:
-    role = sql.Identifier(session.info.user).as_string()
-    database = sql.Identifier(session.info.dbname).as_string()
-    owner = session.execute(
-        "select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'pgledger'"
-    ).fetchone()
-    if owner is None:
+    # The names as they have to be written in SQL.
+    role, database, owner = session.execute(
+        "select quote_ident(current_user), quote_ident(current_database()),"
+        " (select quote_ident(pg_get_userbyid(nspowner)) from pg_namespace"
+        "  where nspname = 'pgledger')"
+    ).fetchone() or (None, None, None)
+    if owner in {None, role}:
         return (
             f"role {role} may not create a schema in database {database}. Its owner can allow it:\n"
             f"  grant create on database {database} to {role};"
         )
     return (
         f"role {role} may not change the ledger in database {database}: {error}\n"
-        f"The schema pgledger belongs to role {sql.Identifier(owner[0]).as_string()}: "
-        "migrate as that role, or as a member of it."
+        f"The schema pgledger belongs to role {owner}: migrate as that role."
     )
