@@ -1,0 +1,62 @@
+"""A ledger for prepaid credits that lives in PostgreSQL.
+
+The rules are SQL functions in the schema ``pgledger``; :class:`Ledger` and :class:`AsyncLedger`
+call them inside the caller's own transaction.
+"""
+
+from pgledger.client import AsyncLedger, Ledger
+from pgledger.errors import (
+    AccountNotEmptyError,
+    AccountNotFoundError,
+    AccountNotOpenError,
+    AppendOnlyError,
+    CeilingReachedError,
+    IdempotencyConflictError,
+    InsufficientCreditsError,
+    InvalidArgumentError,
+    LedgerError,
+    OutOfRangeError,
+    TransactionNotFoundError,
+    TransactionNotPendingError,
+)
+from pgledger.records import (
+    Account,
+    AccountStatus,
+    Balance,
+    Disagreement,
+    Posting,
+    PostingStatus,
+    ReferenceUsage,
+    Shortfall,
+    Transaction,
+    TransactionStatus,
+    TransactionType,
+)
+
+__all__ = [
+    "Account",
+    "AccountNotEmptyError",
+    "AccountNotFoundError",
+    "AccountNotOpenError",
+    "AccountStatus",
+    "AppendOnlyError",
+    "AsyncLedger",
+    "Balance",
+    "CeilingReachedError",
+    "Disagreement",
+    "IdempotencyConflictError",
+    "InsufficientCreditsError",
+    "InvalidArgumentError",
+    "Ledger",
+    "LedgerError",
+    "OutOfRangeError",
+    "Posting",
+    "PostingStatus",
+    "ReferenceUsage",
+    "Shortfall",
+    "Transaction",
+    "TransactionNotFoundError",
+    "TransactionNotPendingError",
+    "TransactionStatus",
+    "TransactionType",
+]

@@ -1,0 +1,209 @@
+"""Ledger and AsyncLedger: two runners over the operations of calls.py."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+
+import psycopg
+from psycopg import errors
+from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
+
+from pgledger import calls
+from pgledger.calls import Call
+from pgledger.errors import translated
+
+if TYPE_CHECKING:
+    from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Another run of the same transaction may succeed.
+RETRYABLE = (errors.SerializationFailure, errors.DeadlockDetected)
+
+
+class _Operation(Generic[P, R]):
+    """An operation of calls.py as a method: run at once by a Ledger, awaited on an AsyncLedger."""
+
+    def __init__(self, build: Callable[P, Call[R]]) -> None:
+        self._build = build
+        self.__doc__ = build.__doc__
+
+    @overload
+    def __get__(self, ledger: None, owner: type) -> Callable[P, Call[R]]: ...
+    @overload
+    def __get__(self, ledger: "Ledger", owner: type) -> Callable[P, R]: ...
+    @overload
+    def __get__(self, ledger: "AsyncLedger", owner: type) -> Callable[P, Awaitable[R]]: ...
+
+    def __get__(self, ledger: "Ledger | AsyncLedger | None", owner: type) -> Callable[P, Any]:
+        if ledger is None:
+            return self._build
+
+        @wraps(self._build)
+        def run(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 - R, or an awaitable of it
+            return ledger.run(self._build(*args, **kwargs))
+
+        return run
+
+
+class _Operations:
+    """What a ledger can do. The signatures and their rules are those of calls.py."""
+
+    open_account = _Operation(calls.open_account)
+    set_account_status = _Operation(calls.set_account_status)
+    set_limits = _Operation(calls.set_limits)
+
+    add_transaction = _Operation(calls.add_transaction)
+    spend = _Operation(calls.spend)
+    top_up = _Operation(calls.top_up)
+    grant_credits = _Operation(calls.grant_credits)
+    enable_transaction = _Operation(calls.enable_transaction)
+    cancel_transaction = _Operation(calls.cancel_transaction)
+
+    get_credits = _Operation(calls.get_credits)
+    check_credits = _Operation(calls.check_credits)
+    get_balance = _Operation(calls.get_balance)
+    get_transaction = _Operation(calls.get_transaction)
+    balance_at = _Operation(calls.balance_at)
+    history = _Operation(calls.history)
+    usage_by_reference = _Operation(calls.usage_by_reference)
+    verify = _Operation(calls.verify)
+
+
+class Ledger(_Operations):
+    """The ledger over a psycopg connection or a psycopg_pool.ConnectionPool.
+
+    On a connection each call runs in the caller's transaction and is never committed here (unless
+    the connection is in autocommit mode, where each call commits by itself). On a pool each call is
+    a transaction of its own. Refusals raise :class:`~pgledger.errors.LedgerError`; other database
+    errors stay psycopg's.
+    """
+
+    def __init__(self, source: "psycopg.Connection[Any] | ConnectionPool[Any]") -> None:
+        """Run over ``source``, which stays the caller's to close."""
+        self._source = source
+
+    @property
+    def connection(self) -> psycopg.Connection[Any]:
+        """The connection under this ledger, for the caller's own SQL in the same transaction."""
+        if not isinstance(self._source, psycopg.Connection):
+            raise TypeError("a ledger on a pool has no connection: use transaction()")
+        return self._source
+
+    def run(self, call: Call[R]) -> R:
+        """Execute one call and return its result."""
+        with (
+            translated(),
+            self._connection() as connection,
+            connection.cursor(row_factory=tuple_row) as cursor,
+        ):
+            cursor.execute(call.query, call.arguments)
+            return call.result(cursor.fetchall())
+
+    @contextmanager
+    def transaction(self) -> Iterator["Ledger"]:
+        """Commit the block whole, or roll it back whole on any exception.
+
+        Yields a ledger on one connection; run your own SQL on its ``connection``. A block inside a
+        transaction, or inside another block, is a savepoint of it.
+        """
+        with self._connection() as connection, connection.transaction():
+            yield Ledger(connection)
+
+    def transact(self, work: Callable[["Ledger"], R], *, attempts: int = 3) -> R:
+        """Run ``work`` in a transaction(), again when it met a serialization failure or deadlock.
+
+        At most ``attempts`` times in all; then that error is raised. ``work`` must be safe to run
+        again: what it did in the database is rolled back, what it did elsewhere is not. Inside an
+        open transaction, which cannot be run again from here, there is one attempt.
+        """
+        for _ in range(1, self._attempts(attempts)):
+            try:
+                with self.transaction() as ledger:
+                    return work(ledger)
+            except RETRYABLE:
+                continue
+        with self.transaction() as ledger:
+            return work(ledger)
+
+    def _attempts(self, attempts: int) -> int:
+        return 1 if _in_transaction(self._source) else attempts
+
+    @contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
+        if isinstance(self._source, psycopg.Connection):
+            yield self._source
+        else:
+            with self._source.connection() as connection:
+                yield connection
+
+
+class AsyncLedger(_Operations):
+    """The ledger over a psycopg AsyncConnection or a psycopg_pool.AsyncConnectionPool.
+
+    As :class:`Ledger`; every operation is awaited.
+    """
+
+    def __init__(self, source: "psycopg.AsyncConnection[Any] | AsyncConnectionPool[Any]") -> None:
+        """Run over ``source``, which stays the caller's to close."""
+        self._source = source
+
+    @property
+    def connection(self) -> psycopg.AsyncConnection[Any]:
+        """The connection under this ledger, for the caller's own SQL in the same transaction."""
+        if not isinstance(self._source, psycopg.AsyncConnection):
+            raise TypeError("a ledger on a pool has no connection: use transaction()")
+        return self._source
+
+    async def run(self, call: Call[R]) -> R:
+        """Execute one call and return its result."""
+        with translated():
+            async with (
+                self._connection() as connection,
+                connection.cursor(row_factory=tuple_row) as cursor,
+            ):
+                await cursor.execute(call.query, call.arguments)
+                return call.result(await cursor.fetchall())
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator["AsyncLedger"]:
+        """Commit the block whole, or roll it back whole on any exception, cancellation included.
+
+        As :meth:`Ledger.transaction`.
+        """
+        async with self._connection() as connection, connection.transaction():
+            yield AsyncLedger(connection)
+
+    async def transact(
+        self, work: Callable[["AsyncLedger"], Awaitable[R]], *, attempts: int = 3
+    ) -> R:
+        """Run ``work`` in a transaction(), again after a conflict, as :meth:`Ledger.transact`."""
+        for _ in range(1, self._attempts(attempts)):
+            try:
+                async with self.transaction() as ledger:
+                    return await work(ledger)
+            except RETRYABLE:
+                continue
+        async with self.transaction() as ledger:
+            return await work(ledger)
+
+    def _attempts(self, attempts: int) -> int:
+        return 1 if _in_transaction(self._source) else attempts
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        if isinstance(self._source, psycopg.AsyncConnection):
+            yield self._source
+        else:
+            async with self._source.connection() as connection:
+                yield connection
+
+
+def _in_transaction(source: object) -> bool:
+    return (
+        isinstance(source, (psycopg.Connection, psycopg.AsyncConnection))
+        and source.info.transaction_status is not TransactionStatus.IDLE
+    )

@@ -1,0 +1,161 @@
+"""One class per error code, and the one place that turns a SQLSTATE into it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import psycopg
+
+
+class LedgerError(Exception):
+    """The ledger refused; nothing was written.
+
+    ``sqlstate`` is the code to branch on, ``details`` the values behind the refusal, ``hint`` what
+    to do about it.
+    """
+
+    sqlstates: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self, message: str, *, sqlstate: str, details: Mapping[str, Any], hint: str | None
+    ) -> None:
+        """Keep the parts apart, and make one sentence of them for whoever prints the error."""
+        self.message = message
+        self.sqlstate = sqlstate
+        self.details = dict(details)
+        self.hint = hint
+        values = ", ".join(
+            f"{name}={value}" for name, value in sorted(self.details.items()) if value is not None
+        )
+        super().__init__(f"{message} ({values})" if values else message)
+
+
+class InsufficientCreditsError(LedgerError):
+    """Available credits minus the amount would fall below the floor (LG001)."""
+
+    sqlstates = ("LG001",)
+
+
+class IdempotencyConflictError(LedgerError):
+    """The key, external_id or account was used for something else (LG002)."""
+
+    sqlstates = ("LG002",)
+
+
+class AccountNotFoundError(LedgerError):
+    """The operation needs an account that does not exist (LG003)."""
+
+    sqlstates = ("LG003",)
+
+
+class AccountNotOpenError(LedgerError):
+    """The account is frozen, for a debit, or closed, for anything (LG004)."""
+
+    sqlstates = ("LG004",)
+
+
+class CeilingReachedError(LedgerError):
+    """The balance is already at or above ceiling_balance (LG005)."""
+
+    sqlstates = ("LG005",)
+
+
+class TransactionNotFoundError(LedgerError):
+    """There is no transaction of this key (LG006)."""
+
+    sqlstates = ("LG006",)
+
+
+class TransactionNotPendingError(LedgerError):
+    """The transaction was already enabled or cancelled, or was never announced (LG007)."""
+
+    sqlstates = ("LG007",)
+
+
+class AppendOnlyError(LedgerError):
+    """An attempt to change or delete a posted transaction (LG010)."""
+
+    sqlstates = ("LG010",)
+
+
+class AccountNotEmptyError(LedgerError):
+    """An account is closed only at balance 0 with nothing pending (55000)."""
+
+    sqlstates = ("55000",)
+
+
+class InvalidArgumentError(LedgerError, ValueError):
+    """An argument is missing (22004) or breaks its rule (22023, 22P02, 22021)."""
+
+    sqlstates = ("22023", "22004", "22P02", "22021")
+
+
+class OutOfRangeError(LedgerError, ValueError):
+    """An amount, or the balance it would lead to, is no bigint (22003)."""
+
+    sqlstates = ("22003",)
+
+
+ERRORS: Mapping[str, type[LedgerError]] = {
+    sqlstate: error
+    for error in (
+        InsufficientCreditsError,
+        IdempotencyConflictError,
+        AccountNotFoundError,
+        AccountNotOpenError,
+        CeilingReachedError,
+        TransactionNotFoundError,
+        TransactionNotPendingError,
+        AppendOnlyError,
+        AccountNotEmptyError,
+        InvalidArgumentError,
+        OutOfRangeError,
+    )
+    for sqlstate in error.sqlstates
+}
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise the ledger's refusals as LedgerError; let every other database error through."""
+    try:
+        yield
+    except psycopg.Error as error:
+        refusal = translate(error)
+        if refusal is None:
+            raise
+        raise refusal from error
+    except OverflowError as error:
+        # psycopg could not send an integer of more than 64 bits.
+        raise OutOfRangeError(
+            "number out of range",
+            sqlstate="22003",
+            details={},
+            hint="An amount is a bigint, within plus or minus 2^63 - 1 minor units.",
+        ) from error
+
+
+def translate(error: psycopg.Error) -> LedgerError | None:
+    """Return the LedgerError of a database error, or None when it is not the ledger's."""
+    if isinstance(error, psycopg.DataError) and error.sqlstate is None:
+        # psycopg itself could not send the value, such as a text with a NUL character.
+        return InvalidArgumentError(str(error), sqlstate="22021", details={}, hint=None)
+    kind = ERRORS.get(error.sqlstate or "")
+    if kind is None or error.sqlstate is None:
+        return None
+    return kind(
+        error.diag.message_primary or str(error),
+        sqlstate=error.sqlstate,
+        details=_parsed(error.diag.message_detail),
+        hint=error.diag.message_hint,
+    )
+
+
+def _parsed(detail: str | None) -> dict[str, Any]:
+    """Read the JSON object the ledger puts into DETAIL; PostgreSQL's own details are prose."""
+    try:
+        details = json.loads(detail or "{}")
+    except ValueError:
+        return {"detail": detail}
+    return details if isinstance(details, dict) else {"detail": detail}

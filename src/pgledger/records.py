@@ -1,0 +1,120 @@
+"""One frozen dataclass per row shape; the fields are the columns, in the words of the database.
+
+Amounts are whole minor units of the account's currency, never floats.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+TransactionType = Literal[
+    "TOP_UP",
+    "USAGE",
+    "GRANT",
+    "REFUND",
+    "CARD_CHECK",
+    "EXPIRY",
+    "TRANSFER",
+    "REVERSAL",
+    "ADJUSTMENT",
+]
+AccountStatus = Literal["OPEN", "FROZEN", "CLOSED"]
+PostingStatus = Literal["POSTED", "PENDING", "CANCELLED", "EXPIRED", "REFUSED"]
+TransactionStatus = Literal["POSTED", "PENDING", "CANCELLED", "EXPIRED"]
+Shortfall = Literal["REFUSE", "PARTIAL", "DEBT"]
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """What every posting answers.
+
+    ``amount`` is what was applied or announced, signed; ``requested_amount`` what was asked, which
+    differs after a ceiling or a partial spend. ``running_balance`` belongs to this transaction,
+    ``balance`` and ``available`` are the account's now. ``seq`` and ``running_balance`` are None
+    unless POSTED. ``replayed`` says that the key or external_id had its effect before. ``refusal``
+    is the error code of a refusal that was asked for as a row, with ``amount`` 0.
+    """
+
+    account_id: str
+    key: str | None
+    seq: int | None
+    type: TransactionType | None
+    amount: int
+    requested_amount: int | None
+    running_balance: int | None
+    balance: int
+    available: int
+    status: PostingStatus
+    replayed: bool
+    refusal: str | None
+    created_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A recorded movement, posted or pending; ``key`` is ``#<seq>`` where the caller gave none."""
+
+    account_id: str
+    key: str
+    seq: int | None
+    type: TransactionType
+    amount: int
+    requested_amount: int
+    running_balance: int | None
+    status: TransactionStatus
+    reference: str | None
+    external_id: str | None
+    metadata: dict[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What an account has: zeros, and None for currency and status, when the ledger knows none."""
+
+    account_id: str
+    currency: str | None
+    status: AccountStatus | None
+    balance: int
+    held: int
+    available: int
+    min_balance: int
+    debt_floor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The settings of an account; the floors are zero or negative minor units."""
+
+    account_id: str
+    currency: str
+    status: AccountStatus
+    min_balance: int
+    debt_floor: int
+    metadata: dict[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceUsage:
+    """What one execution used: its spends as one row; ``amount`` is their sum, signed."""
+
+    reference: str | None
+    spends: int
+    amount: int
+    first_seq: int
+    last_seq: int
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """One finding of verify(): what the rest of the record says, and what stands there."""
+
+    account_id: str | None
+    rule: str
+    seq: int | None
+    key: str | None
+    expected: str | None
+    found: str | None
