@@ -536,6 +536,15 @@ def test_any_form_of_connection_string_and_any_character_in_it_will_do(
         assert migrate(make_conninfo("", **words) if form == "words" else url) == KNOWN
 
 
+def test_a_database_that_only_the_environment_names_is_the_one_that_is_migrated(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = conninfo_to_dict(empty_database)
+    monkeypatch.setenv("PGDATABASE", str(words.pop("dbname")))
+    assert migrate(make_conninfo("", **words)) == KNOWN
+    assert pending(empty_database) == []
+
+
 # Scripts for psql
 
 

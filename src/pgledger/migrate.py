@@ -250,7 +250,7 @@ def _apply(
         raise MigrationError("migrating needs yoyo: pip install 'pgledger[cli]'") from error
     _give_the_user_a_name()
     migrations = {m.id: m for m in yoyo.read_migrations(glob.escape(str(directory)))}
-    with yoyo.get_backend(_yoyo_url(database_url)) as backend:
+    with yoyo.get_backend(_yoyo_url(session, database_url)) as backend:
         # Where a newer yoyo wants other tables it takes its lock row to change them: before we do.
         backend.ensure_internal_schema_updated()
         with _lock_row(session):
@@ -323,9 +323,11 @@ def _parameters(database_url: str) -> dict[str, Any]:
     return {"connect_timeout": "10", "fallback_application_name": "pgledger migrate"} | parameters
 
 
-def _yoyo_url(database_url: str) -> str:
+def _yoyo_url(session: psycopg.Connection[Any], database_url: str) -> str:
     """Return the URL for yoyo, which hands every word of the query to psycopg as it is."""
-    return "postgresql+psycopg:///?" + urlencode(_parameters(database_url) | {"schema": "pgledger"})
+    # Its own idea of a database that is not named leaves out PGDATABASE.
+    ours = {"dbname": session.info.dbname, "schema": "pgledger"}
+    return "postgresql+psycopg:///?" + urlencode(_parameters(database_url) | ours)
 
 
 @contextmanager
