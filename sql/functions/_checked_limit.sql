@@ -1,4 +1,4 @@
-create or replace function pgledger._checked_limit(limit_count integer) returns integer
+create or replace function pgledger._checked_limit(limit_count bigint) returns bigint
 language plpgsql immutable parallel safe
 as $$
 begin
@@ -10,7 +10,7 @@ begin
 end;
 $$;
 
-comment on function pgledger._checked_limit(integer) is
+comment on function pgledger._checked_limit(bigint) is
   'The page size, or 22023 (22004 for null) when it is not within 1 and 10000. Private.';
 
-revoke all on function pgledger._checked_limit(integer) from public;
+revoke all on function pgledger._checked_limit(bigint) from public;

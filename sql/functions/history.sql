@@ -1,6 +1,6 @@
 create or replace function pgledger.history(
   account_id text,
-  limit_count integer default 100,
+  limit_count bigint default 100,
   before_seq bigint default null,
   type pgledger.transaction_type default null
 ) returns setof pgledger.transaction
@@ -18,10 +18,10 @@ begin atomic
   limit pgledger._checked_limit(history.limit_count);
 end;
 
-comment on function pgledger.history(text, integer, bigint, pgledger.transaction_type) is
+comment on function pgledger.history(text, bigint, bigint, pgledger.transaction_type) is
   'The account''s posted transactions, newest first: limit_count of them (1 to 10000), before '
   'before_seq (the seq of the last row seen) where given, of one type where given. Refuses with '
   '22023 and 22004.';
 
 revoke all on function
-  pgledger.history(text, integer, bigint, pgledger.transaction_type) from public;
+  pgledger.history(text, bigint, bigint, pgledger.transaction_type) from public;

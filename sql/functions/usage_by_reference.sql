@@ -2,7 +2,7 @@
 -- is, and is summed by the reference index, however far back it goes.
 create or replace function pgledger.usage_by_reference(
   account_id text,
-  limit_count integer default 100,
+  limit_count bigint default 100,
   before_seq bigint default null
 ) returns table (
   reference text,
@@ -17,7 +17,7 @@ language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_left integer := pgledger._checked_limit(usage_by_reference.limit_count);
+  v_left bigint := pgledger._checked_limit(usage_by_reference.limit_count);
   v_account text := pgledger._checked_account(usage_by_reference.account_id);
   v_before bigint := coalesce(usage_by_reference.before_seq, 9223372036854775807);
   v_seen text[] := '{}';
@@ -52,10 +52,10 @@ begin
 end;
 $$;
 
-comment on function pgledger.usage_by_reference(text, integer, bigint) is
+comment on function pgledger.usage_by_reference(text, bigint, bigint) is
   'What was used, one row per reference (an execution, a chat, an order), the latest first: how '
   'many spends and their sum, signed, in minor units. A spend without a reference is a row of its '
   'own. limit_count rows (1 to 10000), before before_seq (the last_seq of the last row seen) '
   'where given. Refuses with 22023 and 22004.';
 
-revoke all on function pgledger.usage_by_reference(text, integer, bigint) from public;
+revoke all on function pgledger.usage_by_reference(text, bigint, bigint) from public;

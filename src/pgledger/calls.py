@@ -14,7 +14,7 @@ from operator import index
 from typing import Any, Generic, TypeVar
 
 from psycopg.types.json import Jsonb
-from psycopg.types.numeric import Int4, Int8
+from psycopg.types.numeric import Int8
 
 from pgledger.records import (
     Account,
@@ -283,7 +283,7 @@ def history(
         Transaction,
         "history",
         {"account_id": account_id},
-        limit_count=_integer(limit_count),
+        limit_count=_bigint(limit_count),
         before_seq=_bigint(before_seq),
         type=type,
     )
@@ -300,7 +300,7 @@ def usage_by_reference(
         ReferenceUsage,
         "usage_by_reference",
         {"account_id": account_id},
-        limit_count=_integer(limit_count),
+        limit_count=_bigint(limit_count),
         before_seq=_bigint(before_seq),
     )
 
@@ -341,10 +341,6 @@ def verify(account_id: str | None = None) -> Call[list[Disagreement]]:
 def _bigint(value: int | None) -> Int8 | None:
     """Send any integer as one type, so that a statement is prepared once; never a float."""
     return None if value is None else Int8(index(value))
-
-
-def _integer(value: int | None) -> Int4 | None:
-    return None if value is None else Int4(index(value))
 
 
 def _jsonb(value: Metadata | None) -> Jsonb | None:
