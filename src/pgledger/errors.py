@@ -86,7 +86,7 @@ class AccountNotEmptyError(LedgerError):
 
 
 class InvalidArgumentError(LedgerError, ValueError):
-    """An argument is missing (22004) or breaks its rule (22023, 22P02, 22021)."""
+    """An argument is missing or breaks its rule (22004; 22023, 22P02, 22021)."""
 
     sqlstates = ("22023", "22004", "22P02", "22021")
 
