@@ -1,0 +1,151 @@
+"""The documentation under test: every example runs, every generated page is current."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def roles(db: psycopg.Connection[dict[str, Any]]) -> Any:  # noqa: ANN401 - a generator fixture
+    """Make the roles of the examples, under their own names, and take them away again."""
+    names = ("app", "support")
+    for name in names:
+        db.execute(sql.SQL("create role {}").format(sql.Identifier(name)))
+    yield
+    for name in names:
+        db.execute(sql.SQL("drop owned by {0}; drop role {0}").format(sql.Identifier(name)))
+
+
+def test_the_sql_of_the_readme_runs(db: psycopg.Connection[dict[str, Any]]) -> None:
+    (block,) = blocks(ROOT / "README.md", "sql")
+    answers = [db.execute(statement.encode()).fetchall() for statement in block.split(";\n")[:-1]]
+
+    assert [rows[0] if rows else None for rows in answers] == [
+        {"balance": 1000},
+        {"balance": 970},
+        {"replayed": True},
+        {"get_credits": 970},
+        {"check_credits": False},
+        {"status": "PENDING"},
+        {"balance": 1470},
+        {"replayed": True},
+        {"seq": 3, "type": "TOP_UP", "amount": 500, "running_balance": 1470},
+        None,
+    ]
+
+
+def test_the_python_of_the_readme_runs(
+    db: psycopg.Connection[dict[str, Any]], database_url: str
+) -> None:
+    db.execute("create table answers (seq bigint)")
+    (block,) = blocks(ROOT / "README.md", "python")
+    for _ in range(4):
+        exec(block, {"database_url": database_url})  # noqa: S102 - that is the test
+    assert db.execute("select pgledger.get_credits('bob')").fetchone() == {"get_credits": 70}
+
+
+@pytest.mark.usefixtures("roles")
+def test_the_sql_of_the_operations_page_runs(
+    db: psycopg.Connection[dict[str, Any]],
+) -> None:
+    for block in blocks(ROOT / "docs" / "operations.md", "sql"):
+        db.execute(block.encode())
+
+    assert db.execute("select * from pgledger.verify('carol')").fetchall() == []
+    assert db.execute("select balance from pgledger.spend('carol', 300)").fetchone() == {
+        "balance": 0
+    }
+
+
+@pytest.mark.usefixtures("roles")
+def test_a_role_with_the_documented_grants_can_use_the_ledger_and_touch_no_table(
+    db: psycopg.Connection[dict[str, Any]],
+) -> None:
+    (grants, narrow) = (
+        block for block in blocks(ROOT / "docs" / "operations.md", "sql") if "grant" in block
+    )
+    db.execute(grants.encode())
+    db.execute(narrow.encode())
+
+    db.execute("set role app")
+    assert db.execute("select balance from pgledger.top_up('u', 5)").fetchone() == {"balance": 5}
+    assert db.execute("select balance from pgledger.spend('u', 2)").fetchone() == {"balance": 3}
+    for statement in (
+        "select * from pgledger.balances",
+        "insert into pgledger.transactions select * from pgledger.transactions",
+        "select pgledger._open_if_new('x')",
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            db.execute(statement.encode())
+
+    db.execute("set role support")
+    assert db.execute("select balance from pgledger.get_balance('u')").fetchone() == {"balance": 3}
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        db.execute("select pgledger.spend('u', 1)")
+    db.execute("reset role")
+
+
+def test_the_sql_example_prints_what_its_output_file_says(database_url: str, pg_bin: Path) -> None:
+    ran = subprocess.run(
+        [
+            *(pg_bin / "psql", "-X", "-e", "-v", "ON_ERROR_STOP=1", "-d", database_url),
+            *("-f", ROOT / "examples" / "credits.sql"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout == (ROOT / "examples" / "credits.out").read_text()
+
+
+def test_the_python_example_tells_its_story(database_url: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, ROOT / "examples" / "credits.py", database_url],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.splitlines() == [
+        "answer: 42",
+        "again:  42",
+        "refused: 10 credits are missing",
+        "left: 20",
+    ]
+
+
+def test_the_generated_pages_are_current() -> None:
+    subprocess.run([sys.executable, ROOT / "tools" / "reference.py", "--check"], check=True)
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_make_target_that_is_mentioned_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        mentioned = set(re.findall(r"(?:`|\$ )make ([a-z]+)", page.read_text()))
+        assert mentioned <= targets, page.name
+
+
+def test_every_command_that_is_mentioned_exists() -> None:
+    from pgledger.cli import main  # noqa: PLC0415 - the command line is an extra
+
+    for page in PAGES:
+        mentioned = set(re.findall(r"(?:`|\$ |/)pgledger ([a-z][a-z-]*)", page.read_text()))
+        assert mentioned <= set(main.commands), page.name
