@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import batched, chain
-from typing import Any, BinaryIO, NoReturn
+from itertools import islice
+from typing import Any, BinaryIO
 from zlib import crc32
 
 import psycopg
@@ -37,18 +37,18 @@ CHUNK_ROWS = 100
 ATTEMPTS = 5
 # A file may be bad from end to end; what is remembered of it stays small.
 PROBLEMS_KEPT = 1000
+LONGEST_LABEL = 255
+SHORT_OF_CREDITS = "LG001"
 _MOST = 2**63 - 1
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NOT_UTF8 = re.compile(r"[\ud800-\udfff]")
 _REFUSALS = {
-    "LG001": "insufficient credits: account {event.account} has {posting.available} available, "
+    "LG001": "insufficient credits: account {event.account} has {answer.available} available, "
     "{event.amount} requested",
     "LG002": "idempotency conflict: key {event.key} of account {event.account} was used for "
     "another movement",
     "LG004": "account not open: {event.account}",
 }
-
-Connect = Callable[[], psycopg.Connection[Any]]
 
 
 class ReplayError(Exception):
@@ -96,21 +96,46 @@ class Summary:
     rolled_back: bool = False
     seconds: float = 0.0
 
-    def add_problem(self, problem: Problem) -> None:
-        """Name a row that somebody should look at."""
-        self.problem_count += 1
-        if len(self.problems) < PROBLEMS_KEPT:
-            self.problems.append(problem)
+    def add_row(self, row: Event | Problem) -> None:
+        """Count a row as it is read."""
+        self.rows += 1
+        if isinstance(row, Problem):
+            self.bad += 1
+            self._name(row)
 
-    def add_bad(self, problem: Problem) -> None:
-        """Count a row that could never be charged."""
-        self.bad += 1
-        self.add_problem(problem)
+    def add_outcome(
+        self, event: Event, answer: Posting | LedgerError, *, strict: bool = False
+    ) -> None:
+        """Count what the ledger answered."""
+        if isinstance(answer, LedgerError):
+            self.bad += 1
+            reason = f"{answer.message}: {answer.hint}" if answer.hint else answer.message
+            self._name(Problem(event.line, reason, answer.sqlstate))
+        elif answer.refusal:
+            self.refused[answer.refusal] += 1
+            if strict or answer.refusal != SHORT_OF_CREDITS:
+                reason = _REFUSALS.get(answer.refusal, "refused")
+                reason = reason.format(event=event, answer=answer)
+                self._name(Problem(event.line, reason, answer.refusal))
+        elif answer.replayed:
+            self.replayed += 1
+        else:
+            self.charged += 1
+            self.credits -= answer.amount
 
     def undo(self) -> None:
         """Say that all of it was rolled back."""
         self.charged = self.credits = self.replayed = 0
         self.rolled_back = True
+
+    def _name(self, problem: Problem) -> None:
+        self.problem_count += 1
+        if len(self.problems) < PROBLEMS_KEPT:
+            self.problems.append(problem)
+
+
+Outcome = tuple[Event, Posting | LedgerError]
+Connect = Callable[[], psycopg.Connection[Any]]
 
 
 def parse_amount(text: str) -> int:
@@ -150,6 +175,7 @@ class UsageFile:
         self._file = file
         self._start = file.tell() if file.seekable() else 0
         self._header: list[bytes] = []
+        self._names: list[str] = []
         self._key_prefix = ""
         self._begin()
         try:
@@ -182,8 +208,8 @@ class UsageFile:
                 except ValueError as error:
                     yield Problem(line, str(error))
 
-    def check(self) -> Iterator[Problem]:
-        """Read the whole file, yield its problems, and go back to its first row.
+    def check(self) -> Iterator[Event | Problem]:
+        """Yield every row, then go back to the first, to read them again.
 
         A file without keys gets them here: from all of its content, and the line.
         """
@@ -191,12 +217,10 @@ class UsageFile:
             self._file = _spooled(self._header, self._file)
             self._start = 0
         self._file.seek(self._start)
-        digest = hashlib.file_digest(self._file, "sha256").hexdigest()
-        self._key_prefix = f"{digest[:32]}:"
+        content = hashlib.file_digest(self._file, "sha256")  # type: ignore[arg-type] # it has readinto
+        self._key_prefix = f"{content.hexdigest()[:32]}:"
         self._rewind()
-        for row in self.rows():
-            if isinstance(row, Problem):
-                yield row
+        yield from self.rows()
         self._rewind()
 
     def _rewind(self) -> None:
@@ -209,19 +233,14 @@ class UsageFile:
         self._reader = csv.reader(self._lines(), strict=True)
 
     def _lines(self) -> Iterator[str]:
-        lines = iter(self._file)
-        if first := next(lines, b""):
-            first_text = self._line(first)
-            yield first_text.removeprefix("\ufeff")
-        for raw in lines:
-            yield self._line(raw)
-
-    def _line(self, raw: bytes) -> str:
-        self.bytes_read += len(raw)
-        if not hasattr(self, "_names"):
-            self._header.append(raw)  # a pipe cannot be read again
-        # Bytes that are not UTF-8 become surrogates, so that their row can be named.
-        return raw.decode("utf-8", "surrogateescape")
+        for raw in self._file:
+            # Bytes that are not UTF-8 become surrogates, so that their row can be named.
+            line = raw.decode("utf-8", "surrogateescape")
+            first = self.bytes_read == 0
+            self.bytes_read += len(raw)
+            if not self._names:
+                self._header.append(raw)  # a pipe cannot be read again
+            yield line.removeprefix("\ufeff") if first else line
 
     def _read_header(self, header: Sequence[str], names: Mapping[str, str]) -> None:
         if not header:
@@ -293,21 +312,30 @@ def replay(
     began = time.monotonic()
     try:
         if strict or not usage.has_keys:
-            for problem in usage.check():
-                summary.add_bad(problem)
-            if summary.bad:
-                if strict:
-                    summary.undo()
-                    return
+            for row in usage.check():
+                summary.add_row(row)
+            if summary.bad and not strict:
                 raise ReplayError(
-                    "nothing was charged: the file has bad rows and no column of keys. Its keys "
-                    "are made from its content, so after mending it every row would be charged "
-                    "again. Mend it first, or add a column that gives each event its own key."
+                    "nothing was charged: there are bad rows and no column of keys. The keys are "
+                    "made from the content of the file, so once some rows are charged, mending "
+                    "the others would charge all of them again. Mend the bad rows first, or add a "
+                    "column that gives each event a key."
                 )
+            if summary.bad:
+                summary.rolled_back = True
+                return
         if strict:
-            _all_or_nothing(usage, connect, summary, shortfall, progress)
+            _all_or_nothing(usage, connect, summary, shortfall=shortfall, progress=progress)
         else:
-            _shared_out(usage, connect, summary, connections, shortfall, progress)
+            summary.rows = 0
+            _shared_out(
+                usage,
+                connect,
+                summary,
+                count=connections,
+                shortfall=shortfall,
+                progress=progress,
+            )
     finally:
         summary.problems.sort(key=lambda problem: problem.line)
         summary.seconds = time.monotonic() - began
@@ -317,6 +345,7 @@ def _shared_out(
     usage: UsageFile,
     connect: Connect,
     summary: Summary,
+    *,
     count: int,
     shortfall: Shortfall | None,
     progress: Callable[[int], None] | None,
@@ -326,22 +355,21 @@ def _shared_out(
         threads = stack.enter_context(ThreadPoolExecutor(count))
         running: list[Future[list[Outcome]]] = []
         try:
-            for rows in batched(chain(usage.rows(), [None]), CHUNK_ROWS * count):
-                # While the database works on one batch the next is read, and then waits for it:
-                # an account's rows must not overtake each other.
+            for events in _batches(usage, summary, CHUNK_ROWS * count):
                 shares: list[list[Event]] = [[] for _ in range(count)]
-                for event in _events(rows, summary):
+                for event in events:
                     shares[crc32(event.account.encode()) % count].append(event)
-                read = usage.bytes_read
-                _count(running, summary)
+                # The database worked on one batch while the next was read. It is waited for here,
+                # because the rows of an account must not overtake each other.
+                _collect(running, summary)
                 running = [
                     threads.submit(_charge, connection, share, shortfall)
                     for connection, share in zip(opened, shares, strict=True)
                     if share
                 ]
                 if progress:
-                    progress(read)
-            _count(running, summary)
+                    progress(usage.bytes_read)
+            _collect(running, summary)
         except BaseException:
             for connection in opened:
                 connection.cancel_safe()
@@ -352,43 +380,114 @@ def _all_or_nothing(
     usage: UsageFile,
     connect: Connect,
     summary: Summary,
+    *,
     shortfall: Shortfall | None,
     progress: Callable[[int], None] | None,
 ) -> None:
-    with connect() as connection, connection.transaction() as transaction:
-        for rows in batched(usage.rows(), CHUNK_ROWS):
-            events = _events(rows, summary)
-            try:
-                outcomes = [*zip(events, _send(connection, events, shortfall), strict=True)]
-            except psycopg.Error as error:
-                refusal = translate(error)
-                if refusal is None:
-                    raise
-                # Which row it was is found by charging them one by one, in a savepoint each.
-                _name_the_bad(connection, events, shortfall, summary)
-            else:
-                for event, posting in outcomes:
-                    _note(summary, event, posting, strict=True)
-            if summary.problem_count:
-                summary.undo()
-                raise psycopg.Rollback(transaction)
-            if progress:
-                progress(usage.bytes_read)
+    rows = summary.rows
+    summary.rows = 0
+    try:
+        with connect() as connection, connection.transaction() as transaction:
+            for events in _batches(usage, summary, CHUNK_ROWS):
+                for outcome in _charge(connection, events, shortfall):
+                    summary.add_outcome(*outcome, strict=True)
+                if summary.problem_count:
+                    transaction.force_rollback = True
+                    break
+                if progress:
+                    progress(usage.bytes_read)
+    except BaseException:
+        summary.undo()
+        raise
+    summary.rows = rows
+    if summary.problem_count:
+        summary.undo()
 
 
-Outcome = tuple[Event, Posting | LedgerError]
+def _batches(usage: UsageFile, summary: Summary, size: int) -> Iterator[list[Event]]:
+    rows = usage.rows()
+    while batch := list(islice(rows, size)):
+        for row in batch:
+            summary.add_row(row)
+        events = [row for row in batch if isinstance(row, Event)]
+        # Accounts are locked in the order in which everybody else locks several: code points sort
+        # as collate "C" does. The sort is stable, so the rows of an account stay in order.
+        yield sorted(events, key=lambda event: event.account)
 
 
-def _events(rows: Sequence[Event | Problem | None], summary: Summary) -> list[Event]:
-    events = []
-    for row in rows:
-        if row is not None:
-            summary.rows += 1
-        if isinstance(row, Problem):
-            summary.add_bad(row)
-        elif row is not None:
-            events.append(row)
-    # Accounts are locked in the order in which everybody else locks several: code points sort as
-    # UTF-8 does, as collate "C" does. The sort is stable, so an account's rows stay in order.
-    events.sort(key=lambda event: event.account)
-    return events
+def _collect(running: Sequence[Future[list[Outcome]]], summary: Summary) -> None:
+    for future in running:
+        for outcome in future.result():
+            summary.add_outcome(*outcome)
+
+
+def _charge(
+    connection: psycopg.Connection[Any], events: Sequence[Event], shortfall: Shortfall | None
+) -> list[Outcome]:
+    """Charge some rows in one transaction, or one by one when the database objects to some row."""
+    wanted = [_spend(event, shortfall) for event in events]
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with connection.transaction(), connection.pipeline():
+                sent = [connection.execute(call.query, call.arguments) for call in wanted]
+                answers = [
+                    call.result(cursor.fetchall())
+                    for call, cursor in zip(wanted, sent, strict=True)
+                ]
+            return list(zip(events, answers, strict=True))
+        except RETRYABLE:
+            if attempt == ATTEMPTS:
+                raise
+        except psycopg.Error as error:
+            if translate(error) is None:
+                raise
+            break
+    return [
+        (event, _charge_one(connection, call)) for event, call in zip(events, wanted, strict=True)
+    ]
+
+
+def _charge_one(
+    connection: psycopg.Connection[Any], call: calls.Call[Posting]
+) -> Posting | LedgerError:
+    try:
+        with connection.transaction():
+            return Ledger(connection).run(call)
+    except LedgerError as error:
+        return error
+
+
+def _spend(event: Event, shortfall: Shortfall | None) -> calls.Call[Posting]:
+    return calls.spend(
+        event.account,
+        event.amount,
+        key=event.key,
+        reference=event.reference,
+        metadata=event.metadata,
+        shortfall=shortfall,
+        raise_refusals=False,
+    )
+
+
+def _label(column: str, text: str) -> str:
+    if not text:
+        raise ValueError(f"{column} is empty")
+    if _CONTROL.search(text):
+        raise ValueError(f"{column} {shorten(text)} has a control character")
+    if len(text) > LONGEST_LABEL:
+        raise ValueError(f"{column} {shorten(text)} is longer than {LONGEST_LABEL} characters")
+    return text
+
+
+def _key(text: str) -> str:
+    if text.startswith("#"):
+        raise ValueError(f"key {shorten(text)} begins with #, as only the ledger's own keys do")
+    return _label("key", text)
+
+
+def _spooled(header: Sequence[bytes], pipe: BinaryIO) -> BinaryIO:
+    """Keep what comes through a pipe on disk, to be read twice."""
+    spool = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the file it stands for
+    spool.writelines(header)
+    shutil.copyfileobj(pipe, spool)
+    return spool
