@@ -235,7 +235,8 @@ class Account:
         posted = Movement(
             type=waiting.type,
             amount=final,
-            requested=final,
+            # What a ceiling left of the announcement is still less than what was asked.
+            requested=waiting.requested if final == waiting.amount else final,
             key=waiting.key,
             reference=waiting.reference,
             external_id=external_id,
