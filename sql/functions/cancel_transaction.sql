@@ -28,6 +28,11 @@ begin
   returning p.* into v_pending;
 
   if found then
+    -- Nothing changes without its balance row, so that an older snapshot meets a conflict (40001).
+    update pgledger.balances b
+    set updated_at = greatest(b.updated_at, v_now)
+    where b.account_id = v_request.account_id;
+
     return pgledger._as_posting(null, v_pending, v_hot, false);
   end if;
 
