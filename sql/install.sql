@@ -45,6 +45,7 @@
 \ir functions/_covers.sql
 \ir functions/_seq_of.sql
 \ir functions/_checked_account.sql
+\ir functions/_checked_key.sql
 \ir functions/_checked_limit.sql
 \ir functions/_check_labels.sql
 \ir functions/_check_request.sql
@@ -57,6 +58,7 @@
 \ir functions/_lock_balance.sql
 \ir functions/_lock_account.sql
 \ir functions/_open_if_new.sql
+\ir functions/_forget_unopened.sql
 \ir functions/_as_posting.sql
 \ir functions/_refuse.sql
 \ir functions/_conflict.sql

@@ -28,6 +28,10 @@ begin
   set status = 'ENABLED', settled_at = v_now
   where p.account_id = pending.account_id and p.key = pending.key;
 
+  -- What a ceiling left of the announcement is recorded beside what was asked, here too.
+  if v_applied = pending.amount then
+    v_final.amount := coalesce(pending.requested_amount, pending.amount);
+  end if;
   return pgledger._apply(v_final, hot, v_applied);
 end;
 $$;

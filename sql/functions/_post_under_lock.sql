@@ -15,6 +15,7 @@ begin
   -- A repeat is answered before anything is judged: it asks for nothing.
   v_answer := pgledger._replay(request, v_hot);
   if v_answer.status is not null then
+    perform pgledger._forget_unopened(request.account_id);
     return v_answer;
   end if;
 

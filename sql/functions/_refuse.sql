@@ -30,13 +30,7 @@ begin
       hint = v_hint;
   end if;
 
-  -- A refusal leaves no trace: the row that was made to be locked goes, where nothing opened the
-  -- account.
-  delete from pgledger.balances b
-  where b.account_id = request.account_id
-    and not exists (
-      select from pgledger.accounts a where a.account_id = request.account_id);
-
+  perform pgledger._forget_unopened(request.account_id);
   return row(
     request.account_id, request.key, null, request.type, 0, request.amount, null,
     hot.balance, hot.balance - hot.held, 'REFUSED', false, _refuse.code, null

@@ -25,7 +25,10 @@ begin
     and request.type = coalesce(v_pending.type, v_posted.type)
     and request.amount = coalesce(
       v_pending.requested_amount, v_pending.amount, v_posted.requested_amount, v_posted.amount)
-    and coalesce(request.external_id in (v_pending.external_id, v_posted.external_id), true)
+    and (
+      request.external_id is null
+      or coalesce(v_posted.external_id, v_pending.external_id) is null
+      or request.external_id in (v_posted.external_id, v_pending.external_id))
   then
     return pgledger._as_posting(v_posted, v_pending, hot, true);
   end if;

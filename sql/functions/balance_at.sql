@@ -22,8 +22,7 @@ begin
 
   -- All up to v_low is in time; all above v_high is not.
   while v_low < v_high loop
-    v_middle := v_low + (v_high - v_low + 1) / 2;
-
+    v_middle := v_high - (v_high - v_low) / 2;
     -- At or below, not equal: the history of another system may have gaps.
     select t.seq, t.created_at, t.running_balance into v_found
     from pgledger.transactions t
@@ -31,11 +30,12 @@ begin
     order by t.seq desc
     limit 1;
 
-    if v_found.created_at <= balance_at.at then
-      v_balance := v_found.running_balance;
-      v_low := v_middle;
+    if v_found.created_at > balance_at.at then
+      v_high := v_found.seq - 1;
     else
-      v_high := coalesce(v_found.seq, 1) - 1;
+      -- In time, or nothing there: that history may also begin late.
+      v_balance := coalesce(v_found.running_balance, v_balance);
+      v_low := v_middle;
     end if;
   end loop;
 

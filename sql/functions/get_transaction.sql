@@ -8,13 +8,15 @@ begin atomic
     t.external_id, coalesce(t.metadata, '{}'), t.created_at
   from pgledger.transactions t
   where t.account_id = pgledger._checked_account(get_transaction.account_id)
-    and (t.key = get_transaction.key or t.seq = pgledger._seq_of(get_transaction.key))
+    and (
+      t.key = pgledger._checked_key(get_transaction.key)
+      or t.seq = pgledger._seq_of(get_transaction.key))
   union all
   select p.account_id, p.key, null, p.type, p.amount, coalesce(p.requested_amount, p.amount),
     null, p.status::text, p.reference, p.external_id, coalesce(p.metadata, '{}'), p.created_at
   from pgledger.pending_transactions p
   where p.account_id = pgledger._checked_account(get_transaction.account_id)
-    and p.key = get_transaction.key
+    and p.key = pgledger._checked_key(get_transaction.key)
     and p.status <> 'ENABLED';
 end;
 

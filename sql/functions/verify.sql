@@ -4,7 +4,9 @@ language sql stable security definer
 set search_path = pg_catalog, pg_temp
 begin atomic
   with subjects as (
-    select verify.account_id where verify.account_id is not null
+    select case when verify.account_id is not null
+      then pgledger._checked_account(verify.account_id) end as account_id
+    where verify.account_id is not null
     union
     select t.account_id from pgledger.transactions t where verify.account_id is null
     union
