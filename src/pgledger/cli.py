@@ -305,7 +305,8 @@ def balance(session: Session, account: str) -> None:
     "--type",
     "kind",
     type=click.Choice(get_args(TransactionType), case_sensitive=False),
-    help="Only those of one type.",
+    metavar="TYPE",
+    help="Only those of one type, such as usage.",
 )
 @click.pass_obj
 def history(

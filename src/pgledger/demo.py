@@ -44,7 +44,7 @@ def story(ledger: Ledger) -> Iterator[Step]:
 
     enable = calls.enable_transaction(ACCOUNT, "order-2", external_id="pi_42")
     yield Step(
-        "A payment is announced. The webhook and the success page both enable it: once.",
+        "A payment is announced; webhook and success page both enable it: paid once.",
         [
             _post(ledger, calls.top_up(ACCOUNT, 500, key="order-2", is_active=False)),
             _post(ledger, enable),
@@ -80,7 +80,7 @@ def story(ledger: Ledger) -> Iterator[Step]:
     then = calls.balance_at(ACCOUNT, bought.created_at) if bought.created_at else None
     verify = calls.verify()
     yield Step(
-        "Every balance can be explained: what was used for what, at any time, and checked.",
+        "Every balance can be explained, at any time, and checked.",
         [
             Event(
                 spelled(usage),

@@ -103,8 +103,8 @@ def _system_failure(error: BaseException) -> CommandError | None:
 
 
 def _database_failure(error: psycopg.Error) -> CommandError:
-    hint: str | None
     message = error.diag.message_primary or " ".join(str(error).split())
+    code, hint = Exit.DATABASE, error.diag.message_hint
     match error:
         case errors.InvalidSchemaName() | errors.UndefinedFunction() | errors.UndefinedTable():
             return CommandError(
@@ -117,9 +117,9 @@ def _database_failure(error: psycopg.Error) -> CommandError:
             hint = "grant this role usage on schema pgledger and execute on its functions"
         case errors.DeadlockDetected() | errors.SerializationFailure():
             hint = "another transaction was in the way: try again"
-        case _:
-            hint = error.diag.message_hint
-    return CommandError(message, Exit.DATABASE, hint=hint, sqlstate=error.sqlstate)
+        case psycopg.DataError():
+            code = Exit.USAGE
+    return CommandError(message, code, hint=hint, sqlstate=error.sqlstate)
 
 
 def _refusal(error: LedgerError) -> str:
@@ -129,7 +129,7 @@ def _refusal(error: LedgerError) -> str:
     if phrase is None or (error.sqlstate == "LG002" and "recorded" not in values):
         return str(error)
     if error.sqlstate == "LG001" and values["floor"]:
-        phrase = phrase.replace("available", "available, may go down to {floor}")
+        phrase = phrase.replace("} available", "} available, may go down to {floor}")
     if error.sqlstate == "LG002":
         recorded, given = error.details["recorded"], error.details["given"]
         values["differing"] = ", ".join(

@@ -160,13 +160,13 @@ def show_history(page: Sequence[Transaction], unit: Unit) -> None:
         "balance": (True, lambda row: unit.show(row.running_balance or 0)),
         "key": (False, lambda row: row.key),
         "reference": (False, lambda row: row.reference),
-        "external id": (False, lambda row: row.external_id),
+        "external": (False, lambda row: row.external_id),
     }
     # What no row has only takes room.
     shown = {
         name: column
         for name, column in columns.items()
-        if name not in {"reference", "external id"} or any(column[1](row) for row in page)
+        if name not in {"reference", "external"} or any(column[1](row) for row in page)
     }
     say_table(
         {name: is_number for name, (is_number, _) in shown.items()},
