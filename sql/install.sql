@@ -6,7 +6,7 @@
 -- rebuilt from it when missing. What is only announced waits aside (pending_transactions) until it
 -- is enabled or cancelled. Settings are cold (accounts).
 --
--- A posting is two statements (functions/_post_fast.sql). One guarded UPDATE of the balance row
+-- A posting is two statements (functions/_post.sql). One guarded UPDATE of the balance row
 -- decides: it takes the lock, re-checks its condition on the newest version of the row, and only
 -- adds. One INSERT writes the journal; when it finds the key taken, the addition is taken back and
 -- the call answers with the original.
@@ -41,8 +41,8 @@
 \ir functions/_reject.sql
 \ir functions/_is_label.sql
 \ir functions/_is_metadata.sql
-\ir functions/_is_plain.sql
-\ir functions/_covers.sql
+\ir functions/_is_key.sql
+\ir functions/_allows.sql
 \ir functions/_seq_of.sql
 \ir functions/_checked_account.sql
 \ir functions/_checked_key.sql
@@ -64,7 +64,6 @@
 \ir functions/_conflict.sql
 
 -- Posting.
-\ir functions/_post_fast.sql
 \ir functions/_replay.sql
 \ir functions/_replay_external_id.sql
 \ir functions/_replay_enabled.sql
@@ -74,6 +73,7 @@
 \ir functions/_apply.sql
 \ir functions/_announce.sql
 \ir functions/_post_under_lock.sql
+\ir functions/_post.sql
 \ir functions/_settlement.sql
 \ir functions/_refuse_settled.sql
 \ir functions/_enable.sql

@@ -15,9 +15,6 @@ begin
   if request.announced is null then
     perform pgledger._reject('is_active', null, 'true posts at once, false announces.');
   end if;
-  if not coalesce(request.shortfall in ('REFUSE', 'PARTIAL', 'DEBT', 'FORCE'), false) then
-    perform pgledger._reject('shortfall', request.shortfall, 'One of REFUSE, PARTIAL, DEBT.');
-  end if;
   if request.announced and request.amount < 0 then
     perform pgledger._reject('is_active', 'false',
       'Only a credit can be announced; a debit is posted at once.');

@@ -5,8 +5,10 @@ create or replace function pgledger._judge_debit(
 language plpgsql stable
 as $$
 declare
-  v_floor bigint :=
-    case request.shortfall when 'DEBT' then _judge_debit.debt_floor else _judge_debit.min_balance end;
+  v_floor bigint := case request.shortfall
+    when 'DEBT' then _judge_debit.debt_floor
+    else _judge_debit.min_balance
+  end;
   v_room numeric := hot.balance::numeric - hot.held - v_floor;
 begin
   if request.shortfall = 'FORCE' or v_room >= -request.amount then

@@ -14,24 +14,20 @@ create or replace function pgledger.add_transaction(
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_answer pgledger.posting;
 begin
+  -- What the fast path knows nothing of is judged under the lock, and so is what is no movement.
   if add_transaction.is_active
+    and add_transaction.fail_insufficient_credits is not false
+    and add_transaction.ceiling_balance is null
+    and add_transaction.external_id is null
     and add_transaction.amount <> 0
     and add_transaction.amount > -9223372036854775808
     and add_transaction.type is not null
-    and add_transaction.ceiling_balance is null
-    and add_transaction.external_id is null
-    and pgledger._is_plain(
-      add_transaction.key, add_transaction.reference, add_transaction.metadata)
   then
-    v_answer := pgledger._post_fast(
+    return pgledger._post(
       add_transaction.account_id, add_transaction.amount, add_transaction.type,
-      add_transaction.key, add_transaction.reference, add_transaction.metadata);
-    if v_answer.seq is not null then
-      return v_answer;
-    end if;
+      add_transaction.key, add_transaction.reference, add_transaction.metadata,
+      'REFUSE', add_transaction.raise_refusals);
   end if;
 
   return pgledger._post_under_lock(row(

@@ -10,30 +10,18 @@ create or replace function pgledger.spend(
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_answer pgledger.posting;
 begin
   if not coalesce(spend.amount > 0, false) then
     perform pgledger._reject('amount', spend.amount::text,
       'A spend is a positive whole number of minor units.');
   end if;
-
-  if spend.shortfall in ('REFUSE', 'PARTIAL', 'DEBT')
-    and pgledger._is_plain(spend.key, spend.reference, spend.metadata)
-  then
-    v_answer := pgledger._post_fast(
-      spend.account_id, -spend.amount, 'USAGE', spend.key, spend.reference, spend.metadata);
-    if v_answer.seq is not null then
-      return v_answer;
-    end if;
-  elsif spend.shortfall = 'FORCE' then
+  if not coalesce(spend.shortfall in ('REFUSE', 'PARTIAL', 'DEBT'), false) then
     perform pgledger._reject('shortfall', spend.shortfall, 'One of REFUSE, PARTIAL, DEBT.');
   end if;
 
-  return pgledger._post_under_lock(row(
-    spend.account_id, -spend.amount, 'USAGE', spend.key, false, null, spend.shortfall,
-    spend.reference, null, spend.metadata, spend.raise_refusals
-  )::pgledger._request);
+  return pgledger._post(
+    spend.account_id, -spend.amount, 'USAGE', spend.key, spend.reference, spend.metadata,
+    spend.shortfall, spend.raise_refusals);
 end;
 $$;
 

@@ -33,4 +33,5 @@ comment on column pgledger.pending_transactions.requested_amount is
   'Minor units, signed: what was asked, where a ceiling made amount smaller; else null.';
 comment on column pgledger.pending_transactions.settled_at is
   'When it left PENDING last; null while PENDING.';
-comment on column pgledger.pending_transactions.reason is 'Why it was cancelled, in the caller''s words.';
+comment on column pgledger.pending_transactions.reason is
+  'Why it was cancelled, in the caller''s words.';

@@ -32,7 +32,8 @@ comment on column pgledger.transactions.running_balance is
   'The account''s balance right after this movement, minor units.';
 comment on column pgledger.transactions.requested_amount is
   'Minor units, signed: what was asked, where that is not amount; else null.';
-comment on column pgledger.transactions.created_at is 'Never earlier than that of the previous seq.';
+comment on column pgledger.transactions.created_at is
+  'Never earlier than that of the previous seq.';
 comment on column pgledger.transactions.key is
   'The caller''s idempotency key; null where none was given: the transaction is known as #<seq>.';
 comment on column pgledger.transactions.reference is

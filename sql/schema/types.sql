@@ -96,7 +96,8 @@ comment on column pgledger.posting.status is
   'POSTED, PENDING, CANCELLED, EXPIRED, or REFUSED (only when refusals are not raised).';
 comment on column pgledger.posting.replayed is
   'True when this key or external_id had its effect before and this call changed nothing.';
-comment on column pgledger.posting.refusal is 'The SQLSTATE of a refusal returned as a row, or null.';
+comment on column pgledger.posting.refusal is
+  'The SQLSTATE of a refusal returned as a row, or null.';
 comment on column pgledger.posting.created_at is
   'When the movement was posted or announced; null when refused.';
 

@@ -348,10 +348,7 @@ def _jsonb(value: Metadata | None) -> Jsonb | None:
 
 
 def _posting(function: str, required: Mapping[str, object], **optional: object) -> Call[Posting]:
-    given = _given(required, optional)
-    return Call(
-        _posting_query(function, tuple(given)), given, result=lambda rows: Posting(*rows[0])
-    )
+    return _record(Posting, function, required, **optional)
 
 
 def _records(
@@ -387,14 +384,6 @@ def _given(required: Mapping[str, object], optional: Mapping[str, object]) -> di
 
 # The columns are a record's fields, by name and in its order, so a row fits its constructor. All
 # names come from this module and records.py, never from a caller.
-
-
-@cache
-def _posting_query(function: str, names: tuple[str, ...]) -> bytes:
-    # Through a subquery, because a function in FROM costs a tuplestore more.
-    columns = ", ".join(f"(posting).{field.name}" for field in fields(Posting))
-    called = _function(function, names)
-    return f"select {columns} from (select {called} as posting offset 0) call".encode()  # noqa: S608
 
 
 @cache
