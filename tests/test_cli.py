@@ -160,6 +160,8 @@ def test_a_conflict_shows_what_differs(run: Run) -> None:
     )
     told = failed(run("spend", "u1", "8", "--key", "k"), 1)
     assert "type TOP_UP where USAGE is given" in told
+    told = failed(run("top-up", "u1", "8", "--key", "k", "--pending"), 1)
+    assert "u1 has recorded it as POSTED" in told
 
 
 def test_a_frozen_account_is_told(run: Run, db: psycopg.Connection[DictRow]) -> None:

@@ -62,11 +62,11 @@ def story(ledger: Ledger) -> Iterator[Step]:
         ],
     )
     yield Step(
-        "The network fails and the client tries again, with the same key: charged once.",
+        "The network fails, the client tries again with the same key: charged once.",
         [_post(ledger, first)],
     )
     yield Step(
-        "More than she has is refused, with exact figures, or spent as far as it goes.",
+        "More than she has is refused in exact figures, or spent as far as it goes.",
         [
             _post(ledger, calls.spend(ACCOUNT, 1500, key="job-1", reference="report-7")),
             _post(

@@ -132,11 +132,12 @@ def _refusal(error: LedgerError) -> str:
         phrase = phrase.replace("} available", "} available, may go down to {floor}")
     if error.sqlstate == "LG002":
         recorded, given = error.details["recorded"], error.details["given"]
-        values["differing"] = ", ".join(
+        differing = [
             f"{name} {recorded[name]} where {value} is given"
             for name, value in given.items()
             if name in recorded and value not in {None, recorded[name]}
-        )
+        ]
+        values["differing"] = ", ".join(differing) or f"it as {recorded.get('status')}"
     return f"{error.message}: {phrase.format_map(values)}"
 
 
