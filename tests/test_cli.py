@@ -24,7 +24,10 @@ from pgledger import embedded, migrate
 from pgledger.cli import cli
 
 Run = Callable[..., Result]
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PGLEDGER_DATABASE_URL"}
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if name != "PGLEDGER_DATABASE_URL"},
+    "PYTHONPATH": str(Path(embedded.__file__).parents[1]),
+}
 
 
 @pytest.fixture
@@ -559,7 +562,9 @@ def test_interrupted_it_exits_with_130(database_url: str) -> None:
 
 def test_without_the_extra_it_says_what_to_install() -> None:
     code = "import sys; sys.modules['click'] = None; from pgledger.__main__ import main; main()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert "pip install 'pgledger[cli]'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -407,7 +407,11 @@ def test_strict_charges_everything_when_every_row_can_be_charged(
 def replay_process(database_url: str, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401
     return subprocess.Popen(
         [sys.executable, "-m", "pgledger", "replay", *arguments],
-        env={**os.environ, "PGLEDGER_DATABASE_URL": database_url},
+        env={
+            **os.environ,
+            "PGLEDGER_DATABASE_URL": database_url,
+            "PYTHONPATH": str(Path(replaying.__file__).parents[1]),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         **options,
