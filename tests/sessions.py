@@ -5,6 +5,7 @@ that it waits for somebody's lock; a race starts its racers on a barrier, round 
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -80,7 +81,8 @@ class Session:
         """Start a statement; true when it now waits for a lock, false when it finished."""
         assert self._running is None, "finish the statement before the next one"
         self._running = self._thread.submit(attempt, self.connection, statement, *arguments)
-        for _ in range(int(DEADLINE_SECONDS / POLL_SECONDS)):
+        give_up = time.monotonic() + DEADLINE_SECONDS
+        while time.monotonic() < give_up:
             if wait([self._running], timeout=POLL_SECONDS).done:
                 return False
             if self.is_blocked():
@@ -123,8 +125,38 @@ def stepped(connect: Connect, count: int = 2) -> Iterator[list[Session]]:
 Call = tuple[LiteralString, Sequence[object]]
 
 
+class Gate:
+    """Where a function under test stops halfway, until every racer of the round is there.
+
+    The function takes `pg_advisory_xact_lock_shared(1)`, which the gate holds exclusively.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def close(self) -> None:
+        """Let nobody through; this waits for the racers of the round before."""
+        self._connection.execute("select pg_advisory_lock(1)")
+
+    def open_for(self, racers: int) -> None:
+        """Let everybody through once all of them wait."""
+        waiting: LiteralString = """
+            select from pg_locks l join pg_database d on d.oid = l.database
+            where d.datname = current_database() and l.locktype = 'advisory' and not l.granted
+            """
+        give_up = time.monotonic() + DEADLINE_SECONDS
+        try:
+            while len(self._connection.execute(waiting).fetchall()) < racers:
+                assert time.monotonic() < give_up, "not every racer came to the gate"
+        finally:
+            self._connection.execute("select pg_advisory_unlock(1)")
+
+
 def race(
-    connect: Connect, rounds: int, calls: Callable[[int], Sequence[Call]]
+    connect: Connect,
+    rounds: int,
+    calls: Callable[[int], Sequence[Call]],
+    gate: Gate | None = None,
 ) -> list[list[Outcome]]:
     """Start the calls of each round together, one connection each; the outcomes, per round.
 
@@ -134,7 +166,7 @@ def race(
     scripts = [calls(number) for number in range(rounds)]
     (racers,) = {len(script) for script in scripts}
     connections = [connect() for _ in range(racers)]
-    barrier = threading.Barrier(racers, timeout=DEADLINE_SECONDS)
+    barrier = threading.Barrier(racers + (gate is not None), timeout=DEADLINE_SECONDS)
 
     def racer(place: int) -> list[Outcome]:
         outcomes = []
@@ -146,7 +178,13 @@ def race(
         return outcomes
 
     with ThreadPoolExecutor(max_workers=racers) as threads:
-        by_racer = list(threads.map(racer, range(racers)))
+        running = [threads.submit(racer, place) for place in range(racers)]
+        for _ in range(rounds if gate else 0):
+            assert gate is not None
+            gate.close()
+            barrier.wait()
+            gate.open_for(racers)
+        by_racer = [future.result() for future in running]
     for connection in connections:
         connection.close()
     return [

@@ -46,3 +46,31 @@ def test_a_repeat_of_imported_history_leaves_the_account_open_for_more_of_it(
     spent = db.execute("select * from pgledger.spend('anna', 10)").fetchall()
     assert [(row["seq"], row["running_balance"]) for row in spent] == [(3, 0)]
     assert db.execute("select * from pgledger.verify()").fetchall() == []
+
+
+def test_an_announcement_paid_by_what_another_key_was_credited_for_is_answered_with_that(
+    db: Connection,
+) -> None:
+    db.execute("select pgledger.top_up('anna', 5, 'webhook', external_id => 'pi_1')")
+    db.execute("select pgledger.top_up('anna', 5, 'page', is_active => false)")
+    enable = "select * from pgledger.enable_transaction('anna', 'page', external_id => 'pi_1')"
+    answers = db.execute(enable).fetchall()
+    assert [(row["replayed"], row["key"], row["balance"]) for row in answers] == [
+        (True, "webhook", 5)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("credited", "is_active"), [(6, True), (5, False)], ids=["another amount", "waiting itself"]
+)
+def test_an_announcement_is_not_enabled_by_the_payment_of_something_else(
+    db: Connection, *, credited: int, is_active: bool
+) -> None:
+    db.execute(
+        "select pgledger.top_up('anna', %s, 'other', %s, external_id => 'pi_1')",
+        (credited, is_active),
+    )
+    db.execute("select pgledger.top_up('anna', 5, 'page', is_active => false)")
+    with pytest.raises(psycopg.Error) as refused:
+        db.execute("select pgledger.enable_transaction('anna', 'page', external_id => 'pi_1')")
+    assert refused.value.sqlstate == "LG002"

@@ -29,15 +29,16 @@ from tests import model
 from tests.sessions import Connection, Row
 
 GIVEN_EXAMPLES = os.environ.get("PGLEDGER_EXAMPLES")
-EXAMPLES = int(GIVEN_EXAMPLES or 120)
+EXAMPLES = int(GIVEN_EXAMPLES or 200)
 STEPS = 40
 
 GENERATED_KEY = re.compile(r"#[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
-ACCOUNTS = st.sampled_from(["anna", "bert", "cleo"])
+# Few names, so that everything meets everything.
+ACCOUNTS = st.sampled_from(["anna", "anna", "bert"])
 KEYS = st.sampled_from(["k1", "k2", "k3", "k4"])
 MAYBE_KEYS = st.none() | KEYS
-EXTERNAL_IDS = st.sampled_from([None, None, "pi_1", "pi_2", "pi_3"])
+EXTERNAL_IDS = st.sampled_from([None, None, "pi_1", "pi_2"])
 REFERENCES = st.sampled_from([None, "chat 1", "chat 2"])
 METADATA = st.sampled_from([None, {"a": 1}, {"b": [2]}, {"a": "3"}])
 # Small, so that they meet each other, the floors and the ceilings; and now and then far too large.
@@ -117,7 +118,7 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         # Fresh accounts per example: the journal cannot be emptied, and need not be.
         type(self).example += 1
-        self.accounts = {name: model.Account() for name in ("anna", "bert", "cleo")}
+        self.accounts = {name: model.Account() for name in ("anna", "bert")}
 
     def account_id(self, name: str) -> str:
         return f"{name} {self.example}"
