@@ -2,7 +2,7 @@ create or replace function pgledger._as_posting(
   posted pgledger.transactions, pending pgledger.pending_transactions, hot pgledger.balances,
   replayed boolean
 ) returns pgledger.posting
-language plpgsql
+language plpgsql stable
 as $$
 begin
   if posted.seq is not null then

@@ -15,7 +15,7 @@ begin
     applied := request.amount;
     perform pgledger._check_range(hot, applied);
   elsif request.shortfall = 'PARTIAL' and v_room > 0 then
-    applied := -v_room;
+    applied := (-v_room)::bigint;
   else
     code := 'LG001';
     detail := jsonb_build_object(

@@ -3,8 +3,8 @@
 -- turns out to be taken (a subtransaction would cost more than both statements).
 --
 -- PL/pgSQL sets each expression up anew in each transaction, so conditions are nested rather than
--- joined by AND: what was not given costs nothing. ON CONFLICT writes 40 % more WAL (its insertion
--- is confirmed afterwards), so a movement without a key does without.
+-- joined by AND: what was not given costs nothing. ON CONFLICT writes 40 percent more WAL
+-- (its insertion is confirmed afterwards), so a movement without a key does without.
 create or replace function pgledger._post(
   account_id text, amount bigint, type pgledger.transaction_type, key text, reference text,
   metadata jsonb, shortfall text, raise_refusals boolean
@@ -27,7 +27,6 @@ begin
       exit try when not (
         pgledger._is_label(_post.reference) and pgledger._is_metadata(_post.metadata));
     end if;
-
     update pgledger.balances b
     set balance = b.balance + _post.amount, seq = b.seq + 1,
         updated_at = greatest(b.updated_at, v_now)

@@ -1,7 +1,7 @@
 create or replace function pgledger._settlement(
   account_id text, key text, raise_refusals boolean
 ) returns pgledger._request
-language plpgsql
+language plpgsql immutable parallel safe
 as $$
 begin
   return row(

@@ -6,11 +6,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_account text := pgledger._checked_account(balance_at.account_id);
-  v_low bigint := 0;
+  v_low bigint := 0::bigint;
   v_high bigint;
   v_middle bigint;
   v_found record;
-  v_balance bigint := 0;
+  v_balance bigint := 0::bigint;
 begin
   if not coalesce(isfinite(balance_at.at), false) then
     perform pgledger._reject('at', balance_at.at::text, 'Give a finite point in time.');

@@ -8,8 +8,9 @@ create table if not exists pgledger.accounts (
   created_at timestamptz not null default clock_timestamp(),
   constraint accounts_pkey primary key (account_id),
   constraint accounts_currency_known foreign key (currency) references pgledger.currencies (code),
-  constraint accounts_account_id_shape
-    check (length(account_id) between 1 and 255 and account_id !~ '[[:cntrl:]]'),
+  -- As _is_label() has it: a character class such as [:cntrl:] would depend on the locale.
+  constraint accounts_account_id_shape check (
+    length(account_id) between 1 and 255 and account_id !~ '[\u0001-\u001f\u007f-\u009f]'),
   constraint accounts_floors_ordered check (debt_floor <= min_balance and min_balance <= 0)
 );
 
