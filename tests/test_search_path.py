@@ -1,0 +1,208 @@
+"""No search_path of the caller, however hostile, changes what the ledger does."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.rows import DictRow
+
+from tests.support import Ledger, ask, ask_all, in_order, labels, posted, value
+
+Connect = Callable[..., psycopg.Connection[DictRow]]
+
+TYPES = [
+    "TOP_UP",
+    "USAGE",
+    "GRANT",
+    "REFUND",
+    "CARD_CHECK",
+    "EXPIRY",
+    "TRANSFER",
+    "REVERSAL",
+    "ADJUSTMENT",
+]
+
+# Everything in here takes precedence under SET search_path = traps, and goes off when touched.
+TRAPS = """
+create schema traps;
+create function traps.sprung(text) returns boolean language plpgsql as $$
+begin raise exception 'a trap was sprung'; end $$;
+create function traps.sprung(text, text) returns boolean language sql return traps.sprung('');
+create function traps.sprung(bigint, bigint) returns boolean language sql return traps.sprung('');
+create function traps.sprung(jsonb, jsonb) returns boolean language sql return traps.sprung('');
+create function traps.sprung(timestamptz, timestamptz) returns boolean
+  language sql return traps.sprung('');
+create table traps.accounts (trap text check (traps.sprung(trap)));
+create table traps.balances (like traps.accounts including all);
+create table traps.currencies (like traps.accounts including all);
+create table traps.transactions (like traps.accounts including all);
+create table traps.pending_transactions (like traps.accounts including all);
+create table traps.pg_trigger (like traps.accounts including all);
+create domain traps.transaction_type as text check (traps.sprung(value));
+create domain traps.account_status as text check (traps.sprung(value));
+create domain traps.pending_status as text check (traps.sprung(value));
+create domain traps.text as pg_catalog.text check (traps.sprung(value));
+create domain traps.int8 as bigint check (traps.sprung(value::text));
+create domain traps.numeric as pg_catalog.numeric check (traps.sprung(value::text));
+create domain traps.jsonb as pg_catalog.jsonb check (traps.sprung(value::text));
+create domain traps.timestamptz as pg_catalog.timestamptz check (traps.sprung(value::text));
+create type traps.posting as (trap text);
+create type traps.transaction as (trap text);
+create type traps._request as (trap text);
+do $$
+declare
+  v_name text;
+  v_type text;
+begin
+  foreach v_name in array array['=', '<>', '<', '<=', '>', '>=', '+', '-', '||', '~', '!~'] loop
+    foreach v_type in array array['text', 'bigint', 'jsonb', 'timestamptz'] loop
+      execute format(
+        'create operator traps.%s (leftarg = pg_catalog.%s, rightarg = pg_catalog.%2$s,'
+        ' function = traps.sprung)', v_name, case v_type when 'bigint' then 'int8' else v_type end);
+    end loop;
+  end loop;
+  foreach v_name in array array['clock_timestamp', 'statement_timestamp', 'gen_random_uuid'] loop
+    execute format('create function traps.%I() returns boolean language sql'
+      ' return traps.sprung('''')', v_name);
+  end loop;
+  foreach v_name in array array['length', 'upper'] loop
+    execute format('create function traps.%I(pg_catalog.text) returns boolean language sql'
+      ' return traps.sprung('''')', v_name);
+  end loop;
+  execute 'create function traps.left(pg_catalog.text, integer) returns boolean language sql'
+    ' return traps.sprung('''')';
+  execute 'create function traps.isfinite(pg_catalog.timestamptz) returns boolean language sql'
+    ' return traps.sprung('''')';
+  execute 'create function traps.jsonb_typeof(pg_catalog.jsonb) returns boolean language sql'
+    ' return traps.sprung('''')';
+  execute 'create function traps.sum(pg_catalog.int8) returns boolean language sql'
+    ' return traps.sprung('''')';
+end
+$$;
+"""
+
+PATHS = {
+    "empty": "''",
+    "foreign": "traps, pg_catalog",
+    "temporary": "pg_temp, traps, pg_catalog",
+}
+
+
+@pytest.fixture(params=sorted(PATHS))
+def path(db: Ledger, request: pytest.FixtureRequest) -> str:
+    db.execute(TRAPS)
+    return PATHS[request.param]
+
+
+@pytest.fixture
+def astray(path: str, connect: Connect) -> Ledger:
+    """A connection under a search_path that leads into traps, with temporary traps of its own."""
+    connection = connect()
+    for table in ("accounts", "balances", "transactions", "pending_transactions"):
+        connection.execute(f"create temp table {table} (trap text check (traps.sprung(trap)))")
+    connection.execute(f"set search_path = {path}")
+    return connection
+
+
+def refused(astray: Ledger, sqlstate: str, function: str, **given: object) -> None:
+    with pytest.raises(psycopg.Error) as caught:
+        ask(astray, function, **given)
+    assert caught.value.sqlstate == sqlstate
+    assert caught.value.diag.message_hint
+
+
+def test_the_traps_work(db: Ledger) -> None:
+    db.execute(TRAPS)
+    db.execute(f"set search_path = {PATHS['foreign']}")
+    for careless in (
+        "select 1::int8 = 1::int8",
+        "select length('x'::pg_catalog.text)",
+        "select 'x'::transaction_type",
+        "insert into balances values ('x')",
+    ):
+        with pytest.raises(psycopg.Error, match="a trap was sprung"):
+            db.execute(careless)
+
+
+def test_the_types_are_all_here(db: Ledger) -> None:
+    assert labels(db, "transaction_type") == TYPES
+
+
+def test_every_type_is_posted_from_python(db: Ledger, astray: Ledger) -> None:
+    for type_ in TYPES:
+        for amount in (10, -10):
+            row = ask(astray, "add_transaction", account_id="a", amount=amount, type=type_)
+            assert (row["type"], row["amount"], row["status"]) == (type_, amount, "POSTED")
+    assert posted(db, "a") == [10, -10] * len(TYPES)
+    assert in_order(db)
+
+
+def test_every_type_is_posted_from_psql(
+    db: Ledger, path: str, database_url: str, pg_bin: Path
+) -> None:
+    calls = "".join(
+        f"select type, amount, status"
+        f" from pgledger.add_transaction('a', {amount}, '{type_}', key => '{type_}{amount}');\n"
+        for type_ in TYPES
+        for amount in (10, -10)
+    )
+    script = f"set search_path = {path};\n{calls}"
+    done = subprocess.run(
+        [pg_bin / "psql", database_url, "-XqAt", "-v", "ON_ERROR_STOP=1", "-F", " "],
+        input=script,
+        text=True,
+        capture_output=True,
+        check=False,
+        env=os.environ | {"PGOPTIONS": ""},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        f"{type_} {amount} POSTED" for type_ in TYPES for amount in (10, -10)
+    ]
+    assert posted(db, "a") == [10, -10] * len(TYPES)
+    assert in_order(db)
+
+
+def test_every_verb_and_reader_works(db: Ledger, astray: Ledger) -> None:
+    ask(astray, "open_account", account_id="a", min_balance=-5, metadata={"m": 1})
+    ask(astray, "set_limits", account_id="a", min_balance=-5, debt_floor=-9)
+    given = {"account_id": "a", "amount": 100, "external_id": "x", "metadata": {"m": 1}}
+    ask(astray, "top_up", **given, key="k", reference="r", ceiling_balance=60)
+    assert ask(astray, "top_up", **given, key="l", ceiling_balance=60)["replayed"] is True
+    ask(astray, "grant_credits", account_id="a", amount=1, key="g")
+    assert ask(astray, "grant_credits", account_id="a", amount=1, key="g")["replayed"] is True
+    refused(astray, "LG002", "grant_credits", account_id="a", amount=2, key="g")
+    for key in ("paid", "dropped"):
+        ask(astray, "top_up", account_id="a", amount=5, key=key, is_active=False)
+    ask(astray, "enable_transaction", account_id="a", key="paid", metadata={"m": 2})
+    ask(astray, "cancel_transaction", account_id="a", key="dropped", reason="late")
+    ask(astray, "enable_transaction", account_id="a", key="dropped", external_id="late")
+    refused(astray, "LG006", "cancel_transaction", account_id="a", key="none")
+    ask(astray, "spend", account_id="a", amount=70, reference="chat")
+    ask(astray, "spend", account_id="a", amount=50, shortfall="PARTIAL")
+    refused(astray, "LG001", "spend", account_id="a", amount=5)
+    refused(astray, "22023", "spend", account_id="a", amount=5, key="a\tb")
+    ask(astray, "spend", account_id="a", amount=4, shortfall="DEBT")
+    ask(astray, "set_account_status", account_id="a", status="FROZEN")
+    ask(astray, "add_transaction", account_id="b", amount=1, type="GRANT")
+
+    assert value(astray, "get_credits", account_id="a") == -9
+    assert value(astray, "get_credits", account_id="none") == 0
+    assert ask(astray, "get_balance", account_id="a")["status"] == "FROZEN"
+    assert value(astray, "check_credits", account_id="b", required=1) is True
+    assert ask(astray, "get_transaction", account_id="a", key="#1")["key"] == "k"
+    assert value(astray, "balance_at", account_id="a", at="2200-01-01") == -9
+    assert len(ask_all(astray, "history", account_id="a", type="TOP_UP")) == 3
+    assert len(ask_all(astray, "usage_by_reference", account_id="a")) == 3
+    assert in_order(astray)
+    assert posted(db, "a") == [60, 1, 5, 5, -70, -6, -4]
+
+
+def test_the_journal_is_guarded(astray: Ledger) -> None:
+    ask(astray, "top_up", account_id="a", amount=5)
+    with pytest.raises(psycopg.Error, match="append only") as caught:
+        astray.execute("delete from pgledger.transactions")
+    assert caught.value.sqlstate == "LG010"
