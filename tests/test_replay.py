@@ -199,6 +199,7 @@ def test_a_quote_that_is_never_closed_is_one_bad_row_and_says_how_far_it_reached
         (b"account,amount,amount\nu1,5,6\n", "column 'amount' is there twice"),
         ("account,amount\n".encode("utf-16"), "not a CSV header in UTF-8"),
         (b'"account\n', "not a CSV header"),
+        (b"account,amount\ru1,5\r", "a carriage return that is neither in quotes nor at the end"),
         (b"\x1f\x8b\x08\x00\x00gzip,\n", "not a CSV header in UTF-8"),
     ],
 )

@@ -17,10 +17,10 @@ from pgledger.calls import Metadata
 from pgledger.client import Ledger
 from pgledger.errors import AccountNotFoundError
 from pgledger.failures import Exit, explained
-from pgledger.options import AMOUNT, METADATA, Commands, Session, global_options
+from pgledger.options import AMOUNT, COLUMN, METADATA, Commands, Session, global_options
 from pgledger.records import Balance, Posting, Shortfall, TransactionType
 from pgledger.replay import Summary, UsageFile
-from pgledger.terminal import Unit, say, say_json
+from pgledger.terminal import Unit, say, say_json, unit_of
 
 HELP = """\
 A ledger for prepaid credits that lives in PostgreSQL.
@@ -293,7 +293,7 @@ def balance(session: Session, account: str) -> None:
         if session.json:
             say_json(found)
             return
-        unit = _unit(ledger, found.currency)
+        unit = unit_of(ledger, found.currency)
     terminal.show_balance(found, unit)
 
 
@@ -320,7 +320,7 @@ def history(
     with session.ledger() as ledger:
         page = ledger.history(account, limit_count=limit, before_seq=before_seq, type=kind)
         found = None if page and session.json else _known(ledger, account)
-        unit = _unit(ledger, found.currency) if found else Unit("")
+        unit = unit_of(ledger, found.currency) if found else Unit("")
     if session.json:
         say_json(page)
         return
@@ -363,8 +363,8 @@ def verify(session: Session, account: str | None) -> None:
 @click.option(
     "names",
     "--map",
+    type=COLUMN,
     multiple=True,
-    metavar="NAME=COLUMN",
     help="Which column is the account, amount, key or reference, where it is named otherwise, "
     "such as --map amount=credits. May be repeated.",
 )
@@ -385,7 +385,7 @@ def verify(session: Session, account: str | None) -> None:
 def replay(
     session: Session,
     file: BinaryIO,
-    names: Sequence[str],
+    names: Sequence[tuple[str, str]],
     connections: int,
     shortfall: Shortfall | None,
     *,
@@ -410,7 +410,7 @@ def replay(
     """
     if strict and connections > 1:
         raise click.UsageError("--strict is one transaction, so it takes one connection")
-    usage = UsageFile(file, dict(_mapped(name) for name in names))
+    usage = UsageFile(file, dict(names))
     summary = Summary()
     try:
         with terminal.progress(file) as progress:
@@ -485,28 +485,4 @@ def _answer(session: Session, ledger: Ledger, posting: Posting) -> None:
         say_json(posting)
     else:
         currency = ledger.get_balance(posting.account_id).currency
-        terminal.show_posting(posting, _unit(ledger, currency))
-
-
-def _unit(ledger: Ledger, currency: str | None) -> Unit:
-    """Return how a currency is shown; in minor units for whom the table is out of reach."""
-    code = currency or "CREDIT"
-    try:
-        row = ledger.connection.execute(
-            "select exponent from pgledger.currencies where code = %s", [code]
-        ).fetchone()
-    except psycopg.errors.InsufficientPrivilege:
-        row = None
-    if row is None:
-        return Unit(code if code == "CREDIT" else f"minor units of {code}")
-    return Unit(code, row[0])
-
-
-def _mapped(name: str) -> tuple[str, str]:
-    column, equals, found = name.partition("=")
-    if not equals or not found or column not in replaying.COLUMNS:
-        raise click.BadParameter(
-            f"{name!r} is not one of {', '.join(replaying.COLUMNS)}, then =, then a column",
-            param_hint="--map",
-        )
-    return column, found
+        terminal.show_posting(posting, unit_of(ledger, currency))

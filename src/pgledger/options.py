@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pgledger import embedded
 from pgledger.client import Ledger
 from pgledger.failures import CommandError, Exit, explained
-from pgledger.replay import parse_amount
+from pgledger.replay import COLUMNS, parse_amount
 from pgledger.terminal import show_failure
 
 
@@ -133,7 +133,29 @@ class Metadata(click.ParamType[dict[str, Any]]):
         return read
 
 
+class Column(click.ParamType[tuple[str, str]]):
+    """Which column of a file is which: ``amount=credits``."""
+
+    name = "name=column"
+
+    def convert(
+        self,
+        value: str | tuple[str, str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[str, str]:
+        """Read both sides; click may hand over what was read before."""
+        if isinstance(value, tuple):
+            return value
+        name, _, column = value.partition("=")
+        if not column or name not in COLUMNS:
+            known = ", ".join(COLUMNS)
+            self.fail(f"{value!r} is not one of {known}, then =, then a column", param, ctx)
+        return name, column
+
+
 AMOUNT = Amount()
+COLUMN = Column()
 METADATA = Metadata()
 
 

@@ -181,7 +181,7 @@ class UsageFile:
         try:
             header = next(self._reader, [])
         except csv.Error as error:
-            raise ReplayError(f"the first line is not a CSV header: {error}") from error
+            raise ReplayError(f"the first line is not a CSV header: {_csv_words(error)}") from error
         self._read_header(header, names or {})
 
     @property
@@ -200,7 +200,7 @@ class UsageFile:
             except csv.Error as error:
                 last = self._reader.line_num
                 where = f" (read up to line {last})" if last > line else ""
-                yield Problem(line, f"not CSV: {error}{where}")
+                yield Problem(line, f"not CSV: {_csv_words(error)}{where}")
                 continue
             if values:
                 try:
@@ -467,6 +467,13 @@ def _spend(event: Event, shortfall: Shortfall | None) -> calls.Call[Posting]:
         shortfall=shortfall,
         raise_refusals=False,
     )
+
+
+def _csv_words(error: csv.Error) -> str:
+    # The module's own words are for programmers.
+    if "new-line character" in str(error):
+        return "a carriage return that is neither in quotes nor at the end of a line"
+    return str(error)
 
 
 def _label(column: str, text: str) -> str:

@@ -11,11 +11,13 @@ from textwrap import wrap
 from typing import Any, BinaryIO
 
 import click
+import psycopg
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from pgledger.client import Ledger
 from pgledger.demo import Step
 from pgledger.failures import CommandError
 from pgledger.records import Balance, Posting, Transaction
@@ -51,6 +53,20 @@ def show_failure(failure: CommandError, *, as_json: bool) -> None:
     click.echo(f"error: {printable(str(failure))}", err=True)
     if failure.hint:
         click.echo(f"hint: {printable(failure.hint)}", err=True)
+
+
+def unit_of(ledger: Ledger, currency: str | None) -> Unit:
+    """Return how a currency is shown; in minor units for whom the table is out of reach."""
+    code = currency or "CREDIT"
+    try:
+        row = ledger.connection.execute(
+            "select exponent from pgledger.currencies where code = %s", [code]
+        ).fetchone()
+    except psycopg.errors.InsufficientPrivilege:
+        row = None
+    if row is None:
+        return Unit(code if code == "CREDIT" else f"minor units of {code}")
+    return Unit(code, row[0])
 
 
 def say(*lines: str) -> None:
