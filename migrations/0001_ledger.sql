@@ -4,7 +4,15 @@ set local lock_timeout = '2s';
 
 -- schema/schema.sql
 
-create schema if not exists pgledger;
+-- CREATE SCHEMA IF NOT EXISTS asks for the right to create schemas even where this one exists, and
+-- an administrator may have made it for a role without that right.
+do $$
+begin
+  if to_regnamespace('pgledger') is null then
+    create schema pgledger;
+  end if;
+end;
+$$;
 
 comment on schema pgledger is
   'A ledger for prepaid credits. Call the functions; the tables are theirs alone to write.';
@@ -109,7 +117,8 @@ comment on column pgledger.posting.status is
   'POSTED, PENDING, CANCELLED, EXPIRED, or REFUSED (only when refusals are not raised).';
 comment on column pgledger.posting.replayed is
   'True when this key or external_id had its effect before and this call changed nothing.';
-comment on column pgledger.posting.refusal is 'The SQLSTATE of a refusal returned as a row, or null.';
+comment on column pgledger.posting.refusal is
+  'The SQLSTATE of a refusal returned as a row, or null.';
 comment on column pgledger.posting.created_at is
   'When the movement was posted or announced; null when refused.';
 
@@ -156,8 +165,9 @@ create table if not exists pgledger.accounts (
   created_at timestamptz not null default clock_timestamp(),
   constraint accounts_pkey primary key (account_id),
   constraint accounts_currency_known foreign key (currency) references pgledger.currencies (code),
-  constraint accounts_account_id_shape
-    check (length(account_id) between 1 and 255 and account_id !~ '[[:cntrl:]]'),
+  -- As _is_label() has it: a character class such as [:cntrl:] would depend on the locale.
+  constraint accounts_account_id_shape check (
+    length(account_id) between 1 and 255 and account_id !~ '[\u0001-\u001f\u007f-\u009f]'),
   constraint accounts_floors_ordered check (debt_floor <= min_balance and min_balance <= 0)
 );
 
@@ -174,7 +184,9 @@ comment on column pgledger.accounts.debt_floor is
 -- schema/balances.sql
 
 -- The fixed-width columns a spend changes are in no index, and each page keeps room for new row
--- versions: updates stay heap-only (HOT) and the primary key is never touched.
+-- versions: updates stay heap-only (HOT) and the primary key is never touched. No check
+-- constraints: PostgreSQL reads each one anew for each statement, a twentieth of a spend; verify()
+-- holds what they would.
 create table if not exists pgledger.balances (
   account_id text not null,
   balance bigint not null,
@@ -184,8 +196,7 @@ create table if not exists pgledger.balances (
   pending_rows bigint not null,
   attention_at timestamptz not null,
   updated_at timestamptz not null,
-  constraint balances_pkey primary key (account_id),
-  constraint balances_held_not_negative check (held >= 0)
+  constraint balances_pkey primary key (account_id)
 ) with (fillfactor = 50);
 
 comment on table pgledger.balances is
@@ -195,12 +206,13 @@ comment on column pgledger.balances.balance is
   'The sum of the account''s posted amounts, minor units.';
 comment on column pgledger.balances.held is
   'What open holds reserve, minor units; available is balance minus held.';
-comment on column pgledger.balances.seq is 'The seq of the account''s last transaction; 0 before it.';
+comment on column pgledger.balances.seq is
+  'The seq of the account''s last transaction; 0 before it.';
 comment on column pgledger.balances.floor is 'Cached from accounts.min_balance.';
 comment on column pgledger.balances.pending_rows is
   'How many pending rows the account ever had: while it is 0, a key can only be a posted one.';
 comment on column pgledger.balances.attention_at is
-  'From this instant on a posting must take the slow path; -infinity while the account is not OPEN.';
+  'From this instant on a posting takes the slow path; -infinity while the account is not OPEN.';
 comment on column pgledger.balances.updated_at is
   'Never before the created_at of the last transaction, which keeps the journal in time order.';
 
@@ -240,7 +252,8 @@ comment on column pgledger.transactions.running_balance is
   'The account''s balance right after this movement, minor units.';
 comment on column pgledger.transactions.requested_amount is
   'Minor units, signed: what was asked, where that is not amount; else null.';
-comment on column pgledger.transactions.created_at is 'Never earlier than that of the previous seq.';
+comment on column pgledger.transactions.created_at is
+  'Never earlier than that of the previous seq.';
 comment on column pgledger.transactions.key is
   'The caller''s idempotency key; null where none was given: the transaction is known as #<seq>.';
 comment on column pgledger.transactions.reference is
@@ -312,7 +325,8 @@ comment on column pgledger.pending_transactions.requested_amount is
   'Minor units, signed: what was asked, where a ceiling made amount smaller; else null.';
 comment on column pgledger.pending_transactions.settled_at is
   'When it left PENDING last; null while PENDING.';
-comment on column pgledger.pending_transactions.reason is 'Why it was cancelled, in the caller''s words.';
+comment on column pgledger.pending_transactions.reason is
+  'Why it was cancelled, in the caller''s words.';
 
 -- functions/_reject.sql
 
@@ -360,38 +374,38 @@ comment on function pgledger._is_metadata(jsonb) is
 
 revoke all on function pgledger._is_metadata(jsonb) from public;
 
--- functions/_is_plain.sql
+-- functions/_is_key.sql
 
-create or replace function pgledger._is_plain(key text, reference text, metadata jsonb)
-returns boolean
+create or replace function pgledger._is_key(key text) returns boolean
 language sql immutable parallel safe
-return (key is null or (pgledger._is_label(key) and left(key, 1) <> '#'))
-  and (reference is null or pgledger._is_label(reference))
-  and (metadata is null or pgledger._is_metadata(metadata));
+return pgledger._is_label(key) and left(key, 1) <> '#';
 
-comment on function pgledger._is_plain(text, text, jsonb) is
-  'Whether a movement may be tried on the fast path; what is not plain is refused with words on '
-  'the slow one. Small enough for the planner to inline. Private.';
+comment on function pgledger._is_key(text) is
+  'Whether a text can be a caller''s key: a label that does not begin with #, which the ledger '
+  'keeps for itself. Null stays null. Small enough for the planner to inline. Private.';
 
-revoke all on function pgledger._is_plain(text, text, jsonb) from public;
+revoke all on function pgledger._is_key(text) from public;
 
--- functions/_covers.sql
+-- functions/_allows.sql
 
 -- Neither side may overflow, whatever the bigints: a difference is taken only between operands of
 -- one sign, and a sum (floor <= 0 <= held) only between operands of opposite signs.
-create or replace function pgledger._covers(balance bigint, held bigint, floor bigint, debit bigint)
-returns boolean
+create or replace function pgledger._allows(
+  balance bigint, held bigint, floor bigint, amount bigint
+) returns boolean
 language sql immutable parallel safe
 return case
-  when balance >= 0 then balance - debit >= floor + held
-  else balance - least(floor + held, 0) >= debit
+  when amount > 0 then balance <= 9223372036854775807 - amount
+  when balance >= 0 then balance + amount >= floor + held
+  else balance - least(floor + held, 0) >= -amount
 end;
 
-comment on function pgledger._covers(bigint, bigint, bigint, bigint) is
-  'Whether balance - held - debit >= floor, for debit > 0, over the whole range of bigint. '
-  'Small enough for the planner to inline. Private.';
+comment on function pgledger._allows(bigint, bigint, bigint, bigint) is
+  'Whether a balance allows a movement over the whole range of bigint but its lowest: a credit '
+  'must not overflow it, a debit must leave balance - held at or above the floor. Small enough '
+  'for the planner to inline. Private.';
 
-revoke all on function pgledger._covers(bigint, bigint, bigint, bigint) from public;
+revoke all on function pgledger._allows(bigint, bigint, bigint, bigint) from public;
 
 -- functions/_seq_of.sql
 
@@ -423,9 +437,28 @@ comment on function pgledger._checked_account(text) is
 
 revoke all on function pgledger._checked_account(text) from public;
 
+-- functions/_checked_key.sql
+
+create or replace function pgledger._checked_key(key text) returns text
+language plpgsql immutable parallel safe
+as $$
+begin
+  if not coalesce(pgledger._is_label(_checked_key.key), false) then
+    perform pgledger._reject('key', _checked_key.key,
+      'Name the transaction by its key, or by #<seq>: 1 to 255 characters, no control character.');
+  end if;
+  return _checked_key.key;
+end;
+$$;
+
+comment on function pgledger._checked_key(text) is
+  'The key of a recorded transaction, or 22023 (22004 for null) when it cannot be one. Private.';
+
+revoke all on function pgledger._checked_key(text) from public;
+
 -- functions/_checked_limit.sql
 
-create or replace function pgledger._checked_limit(limit_count integer) returns integer
+create or replace function pgledger._checked_limit(limit_count bigint) returns bigint
 language plpgsql immutable parallel safe
 as $$
 begin
@@ -437,10 +470,10 @@ begin
 end;
 $$;
 
-comment on function pgledger._checked_limit(integer) is
+comment on function pgledger._checked_limit(bigint) is
   'The page size, or 22023 (22004 for null) when it is not within 1 and 10000. Private.';
 
-revoke all on function pgledger._checked_limit(integer) from public;
+revoke all on function pgledger._checked_limit(bigint) from public;
 
 -- functions/_check_labels.sql
 
@@ -493,9 +526,6 @@ begin
   end if;
   if request.announced is null then
     perform pgledger._reject('is_active', null, 'true posts at once, false announces.');
-  end if;
-  if not coalesce(request.shortfall in ('REFUSE', 'PARTIAL', 'DEBT', 'FORCE'), false) then
-    perform pgledger._reject('shortfall', request.shortfall, 'One of REFUSE, PARTIAL, DEBT.');
   end if;
   if request.announced and request.amount < 0 then
     perform pgledger._reject('is_active', 'false',
@@ -721,13 +751,32 @@ comment on function pgledger._open_if_new(text) is
 
 revoke all on function pgledger._open_if_new(text) from public;
 
+-- functions/_forget_unopened.sql
+
+create or replace function pgledger._forget_unopened(account_id text) returns void
+language plpgsql
+as $$
+begin
+  delete from pgledger.balances b
+  where b.account_id = _forget_unopened.account_id
+    and not exists (
+      select from pgledger.accounts a where a.account_id = _forget_unopened.account_id);
+end;
+$$;
+
+comment on function pgledger._forget_unopened(text) is
+  'Takes away the balance row that was made only to be locked, where nothing opened the account: '
+  'an answer that changes nothing leaves no trace. Private.';
+
+revoke all on function pgledger._forget_unopened(text) from public;
+
 -- functions/_as_posting.sql
 
 create or replace function pgledger._as_posting(
   posted pgledger.transactions, pending pgledger.pending_transactions, hot pgledger.balances,
   replayed boolean
 ) returns pgledger.posting
-language plpgsql
+language plpgsql stable
 as $$
 begin
   if posted.seq is not null then
@@ -788,13 +837,7 @@ begin
       hint = v_hint;
   end if;
 
-  -- A refusal leaves no trace: the row that was made to be locked goes, where nothing opened the
-  -- account.
-  delete from pgledger.balances b
-  where b.account_id = request.account_id
-    and not exists (
-      select from pgledger.accounts a where a.account_id = request.account_id);
-
+  perform pgledger._forget_unopened(request.account_id);
   return row(
     request.account_id, request.key, null, request.type, 0, request.amount, null,
     hot.balance, hot.balance - hot.held, 'REFUSED', false, _refuse.code, null
@@ -844,85 +887,6 @@ revoke all on function pgledger._conflict(
   pgledger._request, pgledger.balances, pgledger.transactions, pgledger.pending_transactions)
   from public;
 
--- functions/_post_fast.sql
-
--- The hot path. The guarded UPDATE decides: it takes the row lock, re-checks its condition on the
--- newest row after any wait, and only adds, so that what it did can be taken back when the key
--- turns out to be taken (a subtransaction would cost more than both statements).
-create or replace function pgledger._post_fast(
-  account_id text, amount bigint, type pgledger.transaction_type, key text, reference text,
-  metadata jsonb
-) returns pgledger.posting
-language plpgsql
-as $$
-#variable_conflict use_column
-declare
-  v_now timestamptz := clock_timestamp();
-  v_balance bigint;
-  v_held bigint;
-  v_seq bigint;
-  v_pending_rows bigint;
-  v_created_at timestamptz;
-  v_taken boolean;
-begin
-  update pgledger.balances b
-  set balance = b.balance + _post_fast.amount,
-      seq = b.seq + 1,
-      updated_at = greatest(b.updated_at, v_now)
-  where b.account_id = _post_fast.account_id
-    and b.attention_at > v_now
-    and case
-      when _post_fast.amount > 0 then b.balance <= 9223372036854775807 - _post_fast.amount
-      else pgledger._covers(b.balance, b.held, b.floor, -_post_fast.amount)
-    end
-  returning b.balance, b.held, b.seq, b.pending_rows, b.updated_at
-  into v_balance, v_held, v_seq, v_pending_rows, v_created_at;
-
-  if not found then
-    return null;
-  end if;
-
-  -- Nested, so that the usual account pays nothing for the look at its pending transactions.
-  v_taken := false;
-  if v_pending_rows > 0 and _post_fast.key is not null then
-    v_taken := exists (
-      select from pgledger.pending_transactions p
-      where p.account_id = _post_fast.account_id and p.key = _post_fast.key);
-  end if;
-
-  if not v_taken then
-    insert into pgledger.transactions (
-      account_id, seq, amount, running_balance, created_at, type, key, reference, metadata)
-    values (
-      _post_fast.account_id, v_seq, _post_fast.amount, v_balance, v_created_at, _post_fast.type,
-      _post_fast.key, _post_fast.reference, _post_fast.metadata)
-    on conflict (account_id, key) where key is not null do nothing;
-
-    if found then
-      return row(
-        _post_fast.account_id, coalesce(_post_fast.key, '#' || v_seq), v_seq, _post_fast.type,
-        _post_fast.amount, _post_fast.amount, v_balance, v_balance, v_balance - v_held,
-        'POSTED', false, null, v_created_at
-      )::pgledger.posting;
-    end if;
-  end if;
-
-  update pgledger.balances b
-  set balance = b.balance - _post_fast.amount, seq = b.seq - 1
-  where b.account_id = _post_fast.account_id;
-  return null;
-end;
-$$;
-
-comment on function pgledger._post_fast(
-  text, bigint, pgledger.transaction_type, text, text, jsonb) is
-  'Posts in two statements when everything plainly allows it; null, with nothing changed, when '
-  'anything does not and the movement must be judged under the lock. The arguments were checked '
-  'by the caller. Private.';
-
-revoke all on function pgledger._post_fast(
-  text, bigint, pgledger.transaction_type, text, text, jsonb) from public;
-
 -- functions/_replay.sql
 
 create or replace function pgledger._replay(request pgledger._request, hot pgledger.balances)
@@ -952,7 +916,10 @@ begin
     and request.type = coalesce(v_pending.type, v_posted.type)
     and request.amount = coalesce(
       v_pending.requested_amount, v_pending.amount, v_posted.requested_amount, v_posted.amount)
-    and coalesce(request.external_id in (v_pending.external_id, v_posted.external_id), true)
+    and (
+      request.external_id is null
+      or coalesce(v_posted.external_id, v_pending.external_id) is null
+      or request.external_id in (v_posted.external_id, v_pending.external_id))
   then
     return pgledger._as_posting(v_posted, v_pending, hot, true);
   end if;
@@ -1094,15 +1061,17 @@ create or replace function pgledger._judge_debit(
 language plpgsql stable
 as $$
 declare
-  v_floor bigint :=
-    case request.shortfall when 'DEBT' then _judge_debit.debt_floor else _judge_debit.min_balance end;
+  v_floor bigint := case request.shortfall
+    when 'DEBT' then _judge_debit.debt_floor
+    else _judge_debit.min_balance
+  end;
   v_room numeric := hot.balance::numeric - hot.held - v_floor;
 begin
   if request.shortfall = 'FORCE' or v_room >= -request.amount then
     applied := request.amount;
     perform pgledger._check_range(hot, applied);
   elsif request.shortfall = 'PARTIAL' and v_room > 0 then
-    applied := -v_room;
+    applied := (-v_room)::bigint;
   else
     code := 'LG001';
     detail := jsonb_build_object(
@@ -1251,6 +1220,7 @@ begin
   -- A repeat is answered before anything is judged: it asks for nothing.
   v_answer := pgledger._replay(request, v_hot);
   if v_answer.status is not null then
+    perform pgledger._forget_unopened(request.account_id);
     return v_answer;
   end if;
 
@@ -1273,22 +1243,106 @@ comment on function pgledger._post_under_lock(pgledger._request) is
 
 revoke all on function pgledger._post_under_lock(pgledger._request) from public;
 
+-- functions/_post.sql
+
+-- The hot path. The guarded UPDATE decides: it takes the row lock, re-checks its condition on the
+-- newest row after any wait, and only adds, so that what it did can be taken back when the key
+-- turns out to be taken (a subtransaction would cost more than both statements).
+--
+-- PL/pgSQL sets each expression up anew in each transaction, so conditions are nested rather than
+-- joined by AND: what was not given costs nothing. ON CONFLICT writes 40 percent more WAL
+-- (its insertion is confirmed afterwards), so a movement without a key does without.
+create or replace function pgledger._post(
+  account_id text, amount bigint, type pgledger.transaction_type, key text, reference text,
+  metadata jsonb, shortfall text, raise_refusals boolean
+) returns pgledger.posting
+language plpgsql
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock_timestamp();
+  v_balance bigint;
+  v_held bigint;
+  v_seq bigint;
+  v_pending_rows bigint;
+  v_created_at timestamptz;
+begin
+  <<try>>
+  begin
+    if _post.key is not null then exit try when not pgledger._is_key(_post.key); end if;
+    if _post.reference is not null or _post.metadata is not null then
+      exit try when not (
+        pgledger._is_label(_post.reference) and pgledger._is_metadata(_post.metadata));
+    end if;
+    update pgledger.balances b
+    set balance = b.balance + _post.amount, seq = b.seq + 1,
+        updated_at = greatest(b.updated_at, v_now)
+    where b.account_id = _post.account_id
+      and b.attention_at > v_now
+      and pgledger._allows(b.balance, b.held, b.floor, _post.amount)
+    returning b.balance, b.held, b.seq, b.pending_rows, b.updated_at
+    into v_balance, v_held, v_seq, v_pending_rows, v_created_at;
+    exit try when not found;
+    <<once>>
+    begin
+      if v_pending_rows > 0 then
+        exit once when exists (
+          select from pgledger.pending_transactions p
+          where p.account_id = _post.account_id and p.key = _post.key);
+      end if;
+
+      if _post.key is null then
+        insert into pgledger.transactions (
+          account_id, seq, amount, running_balance, created_at, type, reference, metadata)
+        values (
+          _post.account_id, v_seq, _post.amount, v_balance, v_created_at, _post.type,
+          _post.reference, _post.metadata);
+      else
+        insert into pgledger.transactions (
+          account_id, seq, amount, running_balance, created_at, type, reference, metadata, key)
+        values (
+          _post.account_id, v_seq, _post.amount, v_balance, v_created_at, _post.type,
+          _post.reference, _post.metadata, _post.key)
+        on conflict (account_id, key) where key is not null do nothing;
+        exit once when not found;
+      end if;
+
+      return row(_post.account_id, coalesce(_post.key, '#' || v_seq), v_seq, _post.type,
+        _post.amount, _post.amount, v_balance, v_balance, v_balance - v_held, 'POSTED', false,
+        null, v_created_at)::pgledger.posting;
+    end;
+
+    update pgledger.balances b
+    set balance = b.balance - _post.amount, seq = b.seq - 1
+    where b.account_id = _post.account_id;
+  end;
+
+  return pgledger._post_under_lock(row(
+    _post.account_id, _post.amount, _post.type, _post.key, false, null, _post.shortfall,
+    _post.reference, null, _post.metadata, _post.raise_refusals)::pgledger._request);
+end;
+$$;
+
+comment on function pgledger._post(
+  text, bigint, pgledger.transaction_type, text, text, jsonb, text, boolean) is
+  'Posts a plain movement in two statements when everything allows it, and otherwise judges it '
+  'under the lock. The caller has checked amount (not 0, not the lowest bigint), type and '
+  'shortfall. Private.';
+
+revoke all on function pgledger._post(
+  text, bigint, pgledger.transaction_type, text, text, jsonb, text, boolean) from public;
+
 -- functions/_settlement.sql
 
 create or replace function pgledger._settlement(
   account_id text, key text, raise_refusals boolean
 ) returns pgledger._request
-language plpgsql
+language plpgsql immutable parallel safe
 as $$
 begin
-  perform pgledger._checked_account(_settlement.account_id);
-  if _settlement.key is null then
-    perform pgledger._reject('key', null, 'Name the pending transaction by its key.');
-  end if;
-  perform pgledger._check_labels(_settlement.key, null, null, null);
-
   return row(
-    _settlement.account_id, null, null, _settlement.key, false, null, 'REFUSE', null, null, null,
+    pgledger._checked_account(_settlement.account_id), null, null,
+    pgledger._checked_key(_settlement.key), false, null, 'REFUSE', null, null, null,
     _settlement.raise_refusals
   )::pgledger._request;
 end;
@@ -1357,6 +1411,10 @@ begin
   set status = 'ENABLED', settled_at = v_now
   where p.account_id = pending.account_id and p.key = pending.key;
 
+  -- What a ceiling left of the announcement is recorded beside what was asked, here too.
+  if v_applied = pending.amount then
+    v_final.amount := coalesce(pending.requested_amount, pending.amount);
+  end if;
   return pgledger._apply(v_final, hot, v_applied);
 end;
 $$;
@@ -1567,24 +1625,20 @@ create or replace function pgledger.add_transaction(
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_answer pgledger.posting;
 begin
+  -- What the fast path knows nothing of is judged under the lock, and so is what is no movement.
   if add_transaction.is_active
+    and add_transaction.fail_insufficient_credits is not false
+    and add_transaction.ceiling_balance is null
+    and add_transaction.external_id is null
     and add_transaction.amount <> 0
     and add_transaction.amount > -9223372036854775808
     and add_transaction.type is not null
-    and add_transaction.ceiling_balance is null
-    and add_transaction.external_id is null
-    and pgledger._is_plain(
-      add_transaction.key, add_transaction.reference, add_transaction.metadata)
   then
-    v_answer := pgledger._post_fast(
+    return pgledger._post(
       add_transaction.account_id, add_transaction.amount, add_transaction.type,
-      add_transaction.key, add_transaction.reference, add_transaction.metadata);
-    if v_answer.seq is not null then
-      return v_answer;
-    end if;
+      add_transaction.key, add_transaction.reference, add_transaction.metadata,
+      'REFUSE', add_transaction.raise_refusals);
   end if;
 
   return pgledger._post_under_lock(row(
@@ -1625,30 +1679,18 @@ create or replace function pgledger.spend(
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_answer pgledger.posting;
 begin
   if not coalesce(spend.amount > 0, false) then
     perform pgledger._reject('amount', spend.amount::text,
       'A spend is a positive whole number of minor units.');
   end if;
-
-  if spend.shortfall in ('REFUSE', 'PARTIAL', 'DEBT')
-    and pgledger._is_plain(spend.key, spend.reference, spend.metadata)
-  then
-    v_answer := pgledger._post_fast(
-      spend.account_id, -spend.amount, 'USAGE', spend.key, spend.reference, spend.metadata);
-    if v_answer.seq is not null then
-      return v_answer;
-    end if;
-  elsif spend.shortfall = 'FORCE' then
+  if not coalesce(spend.shortfall in ('REFUSE', 'PARTIAL', 'DEBT'), false) then
     perform pgledger._reject('shortfall', spend.shortfall, 'One of REFUSE, PARTIAL, DEBT.');
   end if;
 
-  return pgledger._post_under_lock(row(
-    spend.account_id, -spend.amount, 'USAGE', spend.key, false, null, spend.shortfall,
-    spend.reference, null, spend.metadata, spend.raise_refusals
-  )::pgledger._request);
+  return pgledger._post(
+    spend.account_id, -spend.amount, 'USAGE', spend.key, spend.reference, spend.metadata,
+    spend.shortfall, spend.raise_refusals);
 end;
 $$;
 
@@ -1837,6 +1879,11 @@ begin
   returning p.* into v_pending;
 
   if found then
+    -- Nothing changes without its balance row, so that an older snapshot meets a conflict (40001).
+    update pgledger.balances b
+    set updated_at = greatest(b.updated_at, v_now)
+    where b.account_id = v_request.account_id;
+
     return pgledger._as_posting(null, v_pending, v_hot, false);
   end if;
 
@@ -1938,7 +1985,7 @@ begin
 
   v_now := pgledger._balance_now(pgledger._checked_account(check_credits.account_id));
   return v_now.attention_at > statement_timestamp()
-    and pgledger._covers(v_now.balance, v_now.held, v_now.floor, check_credits.required);
+    and pgledger._allows(v_now.balance, v_now.held, v_now.floor, -check_credits.required);
 end;
 $$;
 
@@ -1961,13 +2008,15 @@ begin atomic
     t.external_id, coalesce(t.metadata, '{}'), t.created_at
   from pgledger.transactions t
   where t.account_id = pgledger._checked_account(get_transaction.account_id)
-    and (t.key = get_transaction.key or t.seq = pgledger._seq_of(get_transaction.key))
+    and (
+      t.key = pgledger._checked_key(get_transaction.key)
+      or t.seq = pgledger._seq_of(get_transaction.key))
   union all
   select p.account_id, p.key, null, p.type, p.amount, coalesce(p.requested_amount, p.amount),
     null, p.status::text, p.reference, p.external_id, coalesce(p.metadata, '{}'), p.created_at
   from pgledger.pending_transactions p
   where p.account_id = pgledger._checked_account(get_transaction.account_id)
-    and p.key = get_transaction.key
+    and p.key = pgledger._checked_key(get_transaction.key)
     and p.status <> 'ENABLED';
 end;
 
@@ -1981,7 +2030,7 @@ revoke all on function pgledger.get_transaction(text, text) from public;
 
 create or replace function pgledger.history(
   account_id text,
-  limit_count integer default 100,
+  limit_count bigint default 100,
   before_seq bigint default null,
   type pgledger.transaction_type default null
 ) returns setof pgledger.transaction
@@ -1999,13 +2048,13 @@ begin atomic
   limit pgledger._checked_limit(history.limit_count);
 end;
 
-comment on function pgledger.history(text, integer, bigint, pgledger.transaction_type) is
+comment on function pgledger.history(text, bigint, bigint, pgledger.transaction_type) is
   'The account''s posted transactions, newest first: limit_count of them (1 to 10000), before '
   'before_seq (the seq of the last row seen) where given, of one type where given. Refuses with '
   '22023 and 22004.';
 
 revoke all on function
-  pgledger.history(text, integer, bigint, pgledger.transaction_type) from public;
+  pgledger.history(text, bigint, bigint, pgledger.transaction_type) from public;
 
 -- functions/usage_by_reference.sql
 
@@ -2013,7 +2062,7 @@ revoke all on function
 -- is, and is summed by the reference index, however far back it goes.
 create or replace function pgledger.usage_by_reference(
   account_id text,
-  limit_count integer default 100,
+  limit_count bigint default 100,
   before_seq bigint default null
 ) returns table (
   reference text,
@@ -2028,10 +2077,10 @@ language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_left integer := pgledger._checked_limit(usage_by_reference.limit_count);
+  v_left bigint := pgledger._checked_limit(usage_by_reference.limit_count);
   v_account text := pgledger._checked_account(usage_by_reference.account_id);
   v_before bigint := coalesce(usage_by_reference.before_seq, 9223372036854775807);
-  v_seen text[] := '{}';
+  v_seen text[] := '{}'::text[];
   v_spend record;
 begin
   for v_spend in
@@ -2063,13 +2112,13 @@ begin
 end;
 $$;
 
-comment on function pgledger.usage_by_reference(text, integer, bigint) is
+comment on function pgledger.usage_by_reference(text, bigint, bigint) is
   'What was used, one row per reference (an execution, a chat, an order), the latest first: how '
   'many spends and their sum, signed, in minor units. A spend without a reference is a row of its '
   'own. limit_count rows (1 to 10000), before before_seq (the last_seq of the last row seen) '
   'where given. Refuses with 22023 and 22004.';
 
-revoke all on function pgledger.usage_by_reference(text, integer, bigint) from public;
+revoke all on function pgledger.usage_by_reference(text, bigint, bigint) from public;
 
 -- functions/balance_at.sql
 
@@ -2081,11 +2130,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_account text := pgledger._checked_account(balance_at.account_id);
-  v_low bigint := 0;
+  v_low bigint := 0::bigint;
   v_high bigint;
   v_middle bigint;
   v_found record;
-  v_balance bigint := 0;
+  v_balance bigint := 0::bigint;
 begin
   if not coalesce(isfinite(balance_at.at), false) then
     perform pgledger._reject('at', balance_at.at::text, 'Give a finite point in time.');
@@ -2097,8 +2146,7 @@ begin
 
   -- All up to v_low is in time; all above v_high is not.
   while v_low < v_high loop
-    v_middle := v_low + (v_high - v_low + 1) / 2;
-
+    v_middle := v_high - (v_high - v_low) / 2;
     -- At or below, not equal: the history of another system may have gaps.
     select t.seq, t.created_at, t.running_balance into v_found
     from pgledger.transactions t
@@ -2106,11 +2154,12 @@ begin
     order by t.seq desc
     limit 1;
 
-    if v_found.created_at <= balance_at.at then
-      v_balance := v_found.running_balance;
-      v_low := v_middle;
+    if v_found.created_at > balance_at.at then
+      v_high := v_found.seq - 1;
     else
-      v_high := coalesce(v_found.seq, 1) - 1;
+      -- In time, or nothing there: that history may also begin late.
+      v_balance := coalesce(v_found.running_balance, v_balance);
+      v_low := v_middle;
     end if;
   end loop;
 
@@ -2293,7 +2342,9 @@ language sql stable security definer
 set search_path = pg_catalog, pg_temp
 begin atomic
   with subjects as (
-    select verify.account_id where verify.account_id is not null
+    select case when verify.account_id is not null
+      then pgledger._checked_account(verify.account_id) end as account_id
+    where verify.account_id is not null
     union
     select t.account_id from pgledger.transactions t where verify.account_id is null
     union

@@ -11,7 +11,6 @@ import pytest
 
 from pgledger.migrate import pending
 
-MIGRATE = "import sys; from pgledger.migrate import migrate; migrate(sys.argv[1])"
 ROOT = Path(__file__).parents[1]
 
 
@@ -51,5 +50,5 @@ def test_a_wheel_installed_alone_migrates_a_database(
     venv.create(tmp_path / "venv", with_pip=True)
     programs = tmp_path / "venv" / "bin"
     run(programs / "python", "-m", "pip", "install", "--quiet", f"{wheel}[cli]")
-    run(programs / "python", "-c", MIGRATE, empty_database)
+    run(programs / "pgledger", "--database-url", empty_database, "migrate")
     assert pending(empty_database) == []
