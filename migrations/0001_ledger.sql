@@ -184,18 +184,19 @@ comment on column pgledger.accounts.debt_floor is
 -- schema/balances.sql
 
 -- The fixed-width columns a spend changes are in no index, and each page keeps room for new row
--- versions: updates stay heap-only (HOT) and the primary key is never touched. No check
+-- versions: updates stay heap-only (HOT) and the primary key is never touched. They stand side by
+-- side, because WAL leaves out what is alike at both ends of two row versions. No check
 -- constraints: PostgreSQL reads each one anew for each statement, a twentieth of a spend; verify()
 -- holds what they would.
 create table if not exists pgledger.balances (
   account_id text not null,
   balance bigint not null,
-  held bigint not null,
   seq bigint not null,
-  floor bigint not null,
+  updated_at timestamptz not null,
+  held bigint not null,
   pending_rows bigint not null,
   attention_at timestamptz not null,
-  updated_at timestamptz not null,
+  floor bigint not null,
   constraint balances_pkey primary key (account_id)
 ) with (fillfactor = 50);
 
@@ -204,17 +205,17 @@ comment on table pgledger.balances is
   'Derived: it can be rebuilt from the other tables, and is, when it is missing.';
 comment on column pgledger.balances.balance is
   'The sum of the account''s posted amounts, minor units.';
-comment on column pgledger.balances.held is
-  'What open holds reserve, minor units; available is balance minus held.';
 comment on column pgledger.balances.seq is
   'The seq of the account''s last transaction; 0 before it.';
-comment on column pgledger.balances.floor is 'Cached from accounts.min_balance.';
+comment on column pgledger.balances.updated_at is
+  'Never before the created_at of the last transaction, which keeps the journal in time order.';
+comment on column pgledger.balances.held is
+  'What open holds reserve, minor units; available is balance minus held.';
 comment on column pgledger.balances.pending_rows is
   'How many pending rows the account ever had: while it is 0, a key can only be a posted one.';
 comment on column pgledger.balances.attention_at is
   'From this instant on a posting takes the slow path; -infinity while the account is not OPEN.';
-comment on column pgledger.balances.updated_at is
-  'Never before the created_at of the last transaction, which keeps the journal in time order.';
+comment on column pgledger.balances.floor is 'Cached from accounts.min_balance.';
 
 -- schema/transactions.sql
 
@@ -601,12 +602,12 @@ begin atomic
   select
     _derive_balance.account_id,
     coalesce(last.running_balance, 0),
-    coalesce(pending.held, 0),
     coalesce(last.seq, 0),
-    coalesce(a.min_balance, 0),
+    coalesce(last.created_at, '-infinity'),
+    coalesce(pending.held, 0),
     pending.rows,
     case when a.status <> 'OPEN' then '-infinity' else 'infinity' end::timestamptz,
-    coalesce(last.created_at, '-infinity')
+    coalesce(a.min_balance, 0)
   from (
     select
       count(*) as rows,
@@ -1285,12 +1286,6 @@ begin
     exit try when not found;
     <<once>>
     begin
-      if v_pending_rows > 0 then
-        exit once when exists (
-          select from pgledger.pending_transactions p
-          where p.account_id = _post.account_id and p.key = _post.key);
-      end if;
-
       if _post.key is null then
         insert into pgledger.transactions (
           account_id, seq, amount, running_balance, created_at, type, reference, metadata)
@@ -1298,6 +1293,11 @@ begin
           _post.account_id, v_seq, _post.amount, v_balance, v_created_at, _post.type,
           _post.reference, _post.metadata);
       else
+        if v_pending_rows > 0 then
+          exit once when exists (
+            select from pgledger.pending_transactions p
+            where p.account_id = _post.account_id and p.key = _post.key);
+        end if;
         insert into pgledger.transactions (
           account_id, seq, amount, running_balance, created_at, type, reference, metadata, key)
         values (

@@ -46,7 +46,7 @@ as $$
     insert into pgledger.accounts (account_id) values ($1) on conflict (account_id) do nothing
   ), hot as (
     insert into pgledger.balances as b
-    select $1, k.balance + $2, 0, k.seq + 1, 0, 0, 'infinity', clock_timestamp()
+    select $1, k.balance + $2, k.seq + 1, clock_timestamp(), 0, 0, 'infinity', 0
     from known k
     where k.balance + $2 >= 0
     on conflict (account_id) do update set balance = excluded.balance, seq = b.seq + 1

@@ -71,8 +71,9 @@ create table bare.transactions (like pgledger.transactions including all);
 FILL = """
 insert into pgledger.accounts (account_id)
 select 'user-' || i from generate_series(1, %(accounts)s) i;
-insert into pgledger.balances
-select 'user-' || i, 1000000000000, 0, 1, 0, 0, 'infinity', now()
+insert into pgledger.balances (
+  account_id, balance, seq, updated_at, held, pending_rows, attention_at, floor)
+select 'user-' || i, 1000000000000, 1, now(), 0, 0, 'infinity', 0
 from generate_series(1, %(accounts)s) i;
 insert into pgledger.transactions (account_id, seq, amount, running_balance, created_at, type)
 select 'user-' || i, 1, 1000000000000, 1000000000000, now(), 'TOP_UP'

@@ -4,12 +4,12 @@ begin atomic
   select
     _derive_balance.account_id,
     coalesce(last.running_balance, 0),
-    coalesce(pending.held, 0),
     coalesce(last.seq, 0),
-    coalesce(a.min_balance, 0),
+    coalesce(last.created_at, '-infinity'),
+    coalesce(pending.held, 0),
     pending.rows,
     case when a.status <> 'OPEN' then '-infinity' else 'infinity' end::timestamptz,
-    coalesce(last.created_at, '-infinity')
+    coalesce(a.min_balance, 0)
   from (
     select
       count(*) as rows,

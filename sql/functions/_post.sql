@@ -38,12 +38,6 @@ begin
     exit try when not found;
     <<once>>
     begin
-      if v_pending_rows > 0 then
-        exit once when exists (
-          select from pgledger.pending_transactions p
-          where p.account_id = _post.account_id and p.key = _post.key);
-      end if;
-
       if _post.key is null then
         insert into pgledger.transactions (
           account_id, seq, amount, running_balance, created_at, type, reference, metadata)
@@ -51,6 +45,11 @@ begin
           _post.account_id, v_seq, _post.amount, v_balance, v_created_at, _post.type,
           _post.reference, _post.metadata);
       else
+        if v_pending_rows > 0 then
+          exit once when exists (
+            select from pgledger.pending_transactions p
+            where p.account_id = _post.account_id and p.key = _post.key);
+        end if;
         insert into pgledger.transactions (
           account_id, seq, amount, running_balance, created_at, type, reference, metadata, key)
         values (

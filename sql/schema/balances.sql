@@ -1,16 +1,17 @@
 -- The fixed-width columns a spend changes are in no index, and each page keeps room for new row
--- versions: updates stay heap-only (HOT) and the primary key is never touched. No check
+-- versions: updates stay heap-only (HOT) and the primary key is never touched. They stand side by
+-- side, because WAL leaves out what is alike at both ends of two row versions. No check
 -- constraints: PostgreSQL reads each one anew for each statement, a twentieth of a spend; verify()
 -- holds what they would.
 create table if not exists pgledger.balances (
   account_id text not null,
   balance bigint not null,
-  held bigint not null,
   seq bigint not null,
-  floor bigint not null,
+  updated_at timestamptz not null,
+  held bigint not null,
   pending_rows bigint not null,
   attention_at timestamptz not null,
-  updated_at timestamptz not null,
+  floor bigint not null,
   constraint balances_pkey primary key (account_id)
 ) with (fillfactor = 50);
 
@@ -19,14 +20,14 @@ comment on table pgledger.balances is
   'Derived: it can be rebuilt from the other tables, and is, when it is missing.';
 comment on column pgledger.balances.balance is
   'The sum of the account''s posted amounts, minor units.';
-comment on column pgledger.balances.held is
-  'What open holds reserve, minor units; available is balance minus held.';
 comment on column pgledger.balances.seq is
   'The seq of the account''s last transaction; 0 before it.';
-comment on column pgledger.balances.floor is 'Cached from accounts.min_balance.';
+comment on column pgledger.balances.updated_at is
+  'Never before the created_at of the last transaction, which keeps the journal in time order.';
+comment on column pgledger.balances.held is
+  'What open holds reserve, minor units; available is balance minus held.';
 comment on column pgledger.balances.pending_rows is
   'How many pending rows the account ever had: while it is 0, a key can only be a posted one.';
 comment on column pgledger.balances.attention_at is
   'From this instant on a posting takes the slow path; -infinity while the account is not OPEN.';
-comment on column pgledger.balances.updated_at is
-  'Never before the created_at of the last transaction, which keeps the journal in time order.';
+comment on column pgledger.balances.floor is 'Cached from accounts.min_balance.';

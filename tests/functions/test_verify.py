@@ -166,7 +166,7 @@ PENDING = "update pgledger.pending_transactions set "
         (
             (
                 "insert into pgledger.balances"
-                " select 'd', balance, held, seq, floor, pending_rows, attention_at, updated_at"
+                " select 'd', balance, seq, updated_at, held, pending_rows, attention_at, floor"
                 " from pgledger.balances where account_id = 'c'"
             ),
             [
