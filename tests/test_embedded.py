@@ -46,8 +46,11 @@ def stopped() -> Iterator[Path]:
     """A server that has been made and stopped, to be copied."""
     path = Path(tempfile.mkdtemp(prefix="test-", dir=embedded._roomy()))  # noqa: SLF001
     path.chmod(0o755)
-    embedded.start(path / "mine")
-    embedded.stop(path / "mine")
+    with pytest.MonkeyPatch.context() as outside:
+        # Whatever server the other tests run on, these are about the one that comes with us.
+        outside.delenv("PGLEDGER_PG_BIN", raising=False)
+        embedded.start(path / "mine")
+        embedded.stop(path / "mine")
     yield path / "mine"
     shutil.rmtree(path)
 
