@@ -36,6 +36,8 @@
 \ir schema/balances.sql
 \ir schema/transactions.sql
 \ir schema/pending_transactions.sql
+\ir schema/auto_top_ups.sql
+\ir schema/events.sql
 
 -- Checks and rules.
 \ir functions/_reject.sql
@@ -43,51 +45,91 @@
 \ir functions/_is_metadata.sql
 \ir functions/_is_key.sql
 \ir functions/_allows.sql
+\ir functions/_is_low.sql
+\ir functions/_pending_status.sql
 \ir functions/_seq_of.sql
 \ir functions/_checked_account.sql
 \ir functions/_checked_key.sql
 \ir functions/_checked_limit.sql
 \ir functions/_check_labels.sql
 \ir functions/_check_request.sql
+\ir functions/_check_auto_top_up.sql
 \ir functions/_check_final_amount.sql
 \ir functions/_check_range.sql
 
 -- The balance row, and the answers of the ledger.
+\ir functions/_attention_at.sql
+\ir functions/_armed_below.sql
 \ir functions/_derive_balance.sql
+\ir functions/_without_due.sql
 \ir functions/_balance_now.sql
 \ir functions/_lock_balance.sql
-\ir functions/_lock_account.sql
 \ir functions/_open_if_new.sql
+\ir functions/_emit.sql
+\ir functions/_settle_due.sql
 \ir functions/_forget_unopened.sql
 \ir functions/_as_posting.sql
 \ir functions/_refuse.sql
 \ir functions/_conflict.sql
+\ir functions/_lock_account.sql
 
 -- Posting.
 \ir functions/_replay.sql
 \ir functions/_replay_external_id.sql
 \ir functions/_replay_enabled.sql
+\ir functions/_original_left.sql
 \ir functions/_judge_credit.sql
 \ir functions/_judge_debit.sql
 \ir functions/_judge.sql
+\ir functions/_disarm.sql
+\ir functions/_rearm.sql
+\ir functions/_auto_top_up_pause.sql
+\ir functions/_request_top_up.sql
+\ir functions/_auto_top_up.sql
+\ir functions/_watched.sql
 \ir functions/_apply.sql
 \ir functions/_announce.sql
+\ir functions/_post_locked.sql
 \ir functions/_post_under_lock.sql
 \ir functions/_post.sql
+\ir functions/_hold.sql
+\ir functions/_capture.sql
 \ir functions/_settlement.sql
 \ir functions/_refuse_settled.sql
 \ir functions/_enable.sql
+\ir functions/_pending_by_key.sql
+\ir functions/_enable_by_key.sql
+\ir functions/_cancel_by_key.sql
+\ir functions/_undone_amount.sql
+\ir functions/_undo.sql
+\ir functions/_judge_transfer.sql
+\ir functions/_transfer.sql
 
 -- The verbs.
 \ir functions/open_account.sql
 \ir functions/set_account_status.sql
 \ir functions/set_limits.sql
+\ir functions/set_low_balance_level.sql
 \ir functions/add_transaction.sql
 \ir functions/spend.sql
 \ir functions/top_up.sql
 \ir functions/grant_credits.sql
 \ir functions/enable_transaction.sql
 \ir functions/cancel_transaction.sql
+\ir functions/hold.sql
+\ir functions/capture.sql
+\ir functions/release.sql
+\ir functions/refund.sql
+\ir functions/reverse_transaction.sql
+\ir functions/transfer.sql
+
+-- Auto-top-up, the outbox, and housekeeping.
+\ir functions/_store_auto_top_up.sql
+\ir functions/set_auto_top_up.sql
+\ir functions/check_auto_top_up.sql
+\ir functions/claim_events.sql
+\ir functions/ack_events.sql
+\ir functions/run_due.sql
 
 -- The readers.
 \ir functions/get_credits.sql
@@ -97,11 +139,16 @@
 \ir functions/history.sql
 \ir functions/usage_by_reference.sql
 \ir functions/balance_at.sql
+\ir functions/get_auto_top_up.sql
+\ir functions/list_events.sql
 
 -- The auditor.
 \ir functions/_verify_journal.sql
 \ir functions/_verify_balance.sql
 \ir functions/_verify_pending.sql
 \ir functions/_verify_account.sql
+\ir functions/_verify_originals.sql
+\ir functions/_verify_transfers.sql
+\ir functions/_verify_auto_top_up.sql
 \ir functions/_verify_guard.sql
 \ir functions/verify.sql

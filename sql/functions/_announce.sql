@@ -4,27 +4,42 @@ create or replace function pgledger._announce(
 language plpgsql
 as $$
 declare
+  v_hot pgledger.balances := hot;
   v_pending pgledger.pending_transactions;
+  v_reserved bigint := greatest(-_announce.applied, 0);
+  v_answer pgledger.posting;
 begin
   perform pgledger._open_if_new(request.account_id);
 
   insert into pgledger.pending_transactions as p (
-    account_id, key, amount, requested_amount, created_at, type, reference, external_id, metadata)
+    account_id, key, amount, requested_amount, created_at, type, reference, external_id, metadata,
+    expires_at)
   values (
     request.account_id, coalesce(request.key, '#' || gen_random_uuid()), _announce.applied,
     nullif(request.amount, _announce.applied), clock_timestamp(), request.type,
-    request.reference, request.external_id, request.metadata)
+    request.reference, request.external_id, request.metadata, request.expires_at)
   returning p.* into v_pending;
 
   update pgledger.balances b
-  set pending_rows = b.pending_rows + 1
+  set pending_rows = b.pending_rows + 1,
+      held = b.held + v_reserved,
+      attention_at = least(b.attention_at, request.expires_at)
   where b.account_id = request.account_id;
 
-  return pgledger._as_posting(null, v_pending, hot, false);
+  v_hot.held := hot.held + v_reserved;
+  v_answer := pgledger._as_posting(null, v_pending, v_hot, false);
+  if v_reserved > 0
+    and pgledger._is_low(
+      v_answer.available, _announce.applied, v_hot.low_below, v_hot.top_up_below)
+  then
+    return pgledger._watched(v_answer, _announce.applied, request.reference);
+  end if;
+  return v_answer;
 end;
 $$;
 
 comment on function pgledger._announce(pgledger._request, pgledger.balances, bigint) is
-  'Records what was judged as a pending transaction, under the lock. Private.';
+  'Records what was judged as a pending transaction, under the lock; a debit reserves what it '
+  'announces. Private.';
 
 revoke all on function pgledger._announce(pgledger._request, pgledger.balances, bigint) from public;

@@ -11,12 +11,12 @@ begin
   if not found then
     v_hot := pgledger._derive_balance(_balance_now.account_id);
   end if;
-  return v_hot;
+  return pgledger._without_due(v_hot, statement_timestamp());
 end;
 $$;
 
 comment on function pgledger._balance_now(text) is
-  'The balance row as it is, or as the other tables tell it where it is missing; without a lock. '
-  'Private.';
+  'The balance row as it is, or as the other tables tell it where it is missing, without what '
+  'expired holds still reserve in it; without a lock. Private.';
 
 revoke all on function pgledger._balance_now(text) from public;

@@ -1,11 +1,23 @@
-create or replace function pgledger._check_range(hot pgledger.balances, amount bigint)
-returns void
+create or replace function pgledger._check_range(
+  request pgledger._request, hot pgledger.balances, applied bigint
+) returns void
 language plpgsql
 as $$
+declare
+  v_is_hold boolean := request.announced and _check_range.applied < 0;
+  v_balance numeric := hot.balance;
+  v_held numeric := hot.held;
 begin
+  if v_is_hold then
+    v_held := v_held - _check_range.applied;
+  else
+    v_balance := v_balance + _check_range.applied;
+    v_held := v_held - coalesce(request.released, 0);
+  end if;
+
   -- Available must be a bigint too, so the lowest balance leaves room for what is held.
-  if hot.balance::numeric + _check_range.amount
-    not between -9223372036854775808 + hot.held::numeric and 9223372036854775807
+  if v_held > 9223372036854775807
+    or v_balance not between -9223372036854775808 + v_held and 9223372036854775807
   then
     raise exception using
       errcode = '22003',
@@ -13,13 +25,16 @@ begin
       detail = jsonb_build_object(
         'account_id', hot.account_id,
         'balance', hot.balance,
-        'amount', _check_range.amount)::text,
+        'held', hot.held,
+        'amount', _check_range.applied)::text,
       hint = 'A balance is a bigint, within plus or minus 2^63 - 1 minor units.';
   end if;
 end;
 $$;
 
-comment on function pgledger._check_range(pgledger.balances, bigint) is
-  'Refuses (22003) a movement that would take the balance out of the range of bigint. Private.';
+comment on function pgledger._check_range(pgledger._request, pgledger.balances, bigint) is
+  'Refuses (22003) a movement that would take the balance, or what holds reserve of it, out of '
+  'the range of bigint. Private.';
 
-revoke all on function pgledger._check_range(pgledger.balances, bigint) from public;
+revoke all on function
+  pgledger._check_range(pgledger._request, pgledger.balances, bigint) from public;

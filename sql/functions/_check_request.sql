@@ -15,9 +15,13 @@ begin
   if request.announced is null then
     perform pgledger._reject('is_active', null, 'true posts at once, false announces.');
   end if;
-  if request.announced and request.amount < 0 then
-    perform pgledger._reject('is_active', 'false',
-      'Only a credit can be announced; a debit is posted at once.');
+  if request.announced and request.amount < 0 and request.shortfall = 'FORCE' then
+    perform pgledger._reject('fail_insufficient_credits', 'false',
+      'A hold reserves credits that are there; only a posted debit may go below the floor.');
+  end if;
+  if not isfinite(request.expires_at) then
+    perform pgledger._reject('expires_at', request.expires_at::text,
+      'Give a finite point in time, or none for a hold that stays until it is settled.');
   end if;
   if left(request.key, 1) = '#' then
     perform pgledger._reject('key', request.key,

@@ -12,6 +12,9 @@ begin
       'amount', coalesce(
         posted.requested_amount, posted.amount, pending.requested_amount, pending.amount),
       'external_id', coalesce(posted.external_id, pending.external_id),
+      'expires_at', pending.expires_at,
+      'original', '#' || posted.original_seq,
+      'counterparty', posted.counterparty,
       'status', coalesce(
         case when posted.seq is not null then 'POSTED' end, pending.status::text)),
     'given', jsonb_build_object(
@@ -19,6 +22,9 @@ begin
       'type', request.type,
       'amount', request.amount,
       'external_id', request.external_id,
+      'expires_at', request.expires_at,
+      'original', '#' || request.original_seq,
+      'counterparty', request.counterparty,
       'announced', request.announced)));
 end;
 $$;

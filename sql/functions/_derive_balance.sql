@@ -8,8 +8,10 @@ begin atomic
     coalesce(last.created_at, '-infinity'),
     coalesce(pending.held, 0),
     pending.rows,
-    case when a.status <> 'OPEN' then '-infinity' else 'infinity' end::timestamptz,
-    coalesce(a.min_balance, 0)
+    pgledger._attention_at(_derive_balance.account_id),
+    coalesce(a.min_balance, 0),
+    a.low_balance_level,
+    pgledger._armed_below(_derive_balance.account_id)
   from (
     select
       count(*) as rows,

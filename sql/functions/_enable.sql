@@ -10,6 +10,15 @@ declare
   v_detail jsonb;
   v_now timestamptz;
 begin
+  if pending.amount < 0 then
+    -- What was reserved is there, whatever the floor and the status say now.
+    v_final.shortfall := 'FORCE';
+    v_final.released := -pending.amount;
+    if request.amount < pending.amount then
+      return pgledger._refuse(request, hot, 'LG009', jsonb_build_object(
+        'original', pending.key, 'remaining', -pending.amount, 'requested', -request.amount));
+    end if;
+  end if;
   v_final.type := pending.type;
   v_final.reference := pending.reference;
   v_final.metadata :=
@@ -32,6 +41,7 @@ begin
   if v_applied = pending.amount then
     v_final.amount := coalesce(pending.requested_amount, pending.amount);
   end if;
+  perform pgledger._rearm(pending.account_id, pending.key);
   return pgledger._apply(v_final, hot, v_applied);
 end;
 $$;

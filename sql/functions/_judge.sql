@@ -2,10 +2,11 @@ create or replace function pgledger._judge(
   request pgledger._request, hot pgledger.balances,
   out applied bigint, out code text, out detail jsonb
 )
-language plpgsql stable
+language plpgsql
 as $$
 declare
   v_account pgledger.accounts;
+  v_left bigint;
 begin
   select a.* into v_account
   from pgledger.accounts a
@@ -16,7 +17,22 @@ begin
   then
     code := 'LG004';
     detail := jsonb_build_object('status', v_account.status, 'requested', request.amount);
-  elsif request.amount > 0 then
+    return;
+  end if;
+
+  if request.original_seq is not null then
+    v_left := pgledger._original_left(request.account_id, request.original_seq);
+    if abs(request.amount) > v_left then
+      code := 'LG009';
+      detail := jsonb_build_object(
+        'original', '#' || request.original_seq,
+        'remaining', v_left,
+        'requested', abs(request.amount));
+      return;
+    end if;
+  end if;
+
+  if request.amount > 0 then
     select c.applied, c.code, c.detail into applied, code, detail
     from pgledger._judge_credit(request, hot) c;
   else

@@ -16,7 +16,7 @@ begin
 
   -- least() ignores null: without a ceiling the whole amount applies.
   applied := least(request.amount, request.ceiling_balance::numeric - hot.balance)::bigint;
-  perform pgledger._check_range(hot, applied);
+  perform pgledger._check_range(request, hot, applied);
 end;
 $$;
 

@@ -2,7 +2,7 @@ create or replace function pgledger._judge_debit(
   request pgledger._request, hot pgledger.balances, min_balance bigint, debt_floor bigint,
   out applied bigint, out code text, out detail jsonb
 )
-language plpgsql stable
+language plpgsql
 as $$
 declare
   v_floor bigint := case request.shortfall
@@ -11,9 +11,14 @@ declare
   end;
   v_room numeric := hot.balance::numeric - hot.held - v_floor;
 begin
+  if request.expires_at <= clock_timestamp() then
+    perform pgledger._reject('expires_at', request.expires_at::text,
+      'A hold expires in the future.');
+  end if;
+
   if request.shortfall = 'FORCE' or v_room >= -request.amount then
     applied := request.amount;
-    perform pgledger._check_range(hot, applied);
+    perform pgledger._check_range(request, hot, applied);
   elsif request.shortfall = 'PARTIAL' and v_room > 0 then
     applied := (-v_room)::bigint;
   else

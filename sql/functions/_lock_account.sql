@@ -23,11 +23,13 @@ begin
     where a.account_id = _lock_account.account_id;
   end if;
 
+  perform pgledger._settle_due(v_hot);
   return v_account;
 end;
 $$;
 
 comment on function pgledger._lock_account(text) is
-  'Locks the balance row of an account that must exist (LG003) and returns its settings. Private.';
+  'Locks the balance row of an account that must exist (LG003), posts what is due on it, and '
+  'returns its settings. Private.';
 
 revoke all on function pgledger._lock_account(text) from public;

@@ -24,12 +24,13 @@ begin
     for update;
   end if;
 
-  return v_hot;
+  return pgledger._without_due(v_hot, clock_timestamp());
 end;
 $$;
 
 comment on function pgledger._lock_balance(text) is
   'Locks the account''s balance row until the transaction ends, making it from history where it '
-  'is missing, and returns it as it is under the lock. Always the first lock taken. Private.';
+  'is missing, and returns it as it is under the lock, by the clock read under it: without what '
+  'expired holds still reserve. Always the first lock taken. Private.';
 
 revoke all on function pgledger._lock_balance(text) from public;

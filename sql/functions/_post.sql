@@ -15,10 +15,12 @@ as $$
 declare
   v_now timestamptz := clock_timestamp();
   v_balance bigint;
-  v_held bigint;
+  v_available bigint;
   v_seq bigint;
   v_pending_rows bigint;
   v_created_at timestamptz;
+  v_is_low boolean;
+  v_answer pgledger.posting;
 begin
   <<try>>
   begin
@@ -30,19 +32,18 @@ begin
     update pgledger.balances b
     set balance = b.balance + _post.amount, seq = b.seq + 1,
         updated_at = greatest(b.updated_at, v_now)
-    where b.account_id = _post.account_id
-      and b.attention_at > v_now
+    where b.account_id = _post.account_id and b.attention_at > v_now
       and pgledger._allows(b.balance, b.held, b.floor, _post.amount)
-    returning b.balance, b.held, b.seq, b.pending_rows, b.updated_at
-    into v_balance, v_held, v_seq, v_pending_rows, v_created_at;
+    returning b.balance, b.balance - b.held, b.seq, b.pending_rows, b.updated_at, _post.amount < 0
+      and pgledger._is_low(b.balance - b.held, _post.amount, b.low_below, b.top_up_below)
+    into v_balance, v_available, v_seq, v_pending_rows, v_created_at, v_is_low;
     exit try when not found;
     <<once>>
     begin
       if _post.key is null then
         insert into pgledger.transactions (
           account_id, seq, amount, running_balance, created_at, type, reference, metadata)
-        values (
-          _post.account_id, v_seq, _post.amount, v_balance, v_created_at, _post.type,
+        values (_post.account_id, v_seq, _post.amount, v_balance, v_created_at, _post.type,
           _post.reference, _post.metadata);
       else
         if v_pending_rows > 0 then
@@ -52,26 +53,26 @@ begin
         end if;
         insert into pgledger.transactions (
           account_id, seq, amount, running_balance, created_at, type, reference, metadata, key)
-        values (
-          _post.account_id, v_seq, _post.amount, v_balance, v_created_at, _post.type,
+        values (_post.account_id, v_seq, _post.amount, v_balance, v_created_at, _post.type,
           _post.reference, _post.metadata, _post.key)
         on conflict (account_id, key) where key is not null do nothing;
         exit once when not found;
       end if;
 
-      return row(_post.account_id, coalesce(_post.key, '#' || v_seq), v_seq, _post.type,
-        _post.amount, _post.amount, v_balance, v_balance, v_balance - v_held, 'POSTED', false,
-        null, v_created_at)::pgledger.posting;
+      v_answer := row(_post.account_id, coalesce(_post.key, '#' || v_seq), v_seq, _post.type,
+        _post.amount, _post.amount, v_balance, v_balance, v_available, 'POSTED', false, null,
+        v_created_at)::pgledger.posting;
+      return case when v_is_low
+        then pgledger._watched(v_answer, _post.amount, _post.reference) else v_answer end;
     end;
 
-    update pgledger.balances b
-    set balance = b.balance - _post.amount, seq = b.seq - 1
+    update pgledger.balances b set balance = b.balance - _post.amount, seq = b.seq - 1
     where b.account_id = _post.account_id;
   end;
-
   return pgledger._post_under_lock(row(
     _post.account_id, _post.amount, _post.type, _post.key, false, null, _post.shortfall,
-    _post.reference, null, _post.metadata, _post.raise_refusals)::pgledger._request);
+    _post.reference, null, _post.metadata, _post.raise_refusals, null, null, null, null, null
+  )::pgledger._request);
 end;
 $$;
 

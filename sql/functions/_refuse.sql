@@ -6,6 +6,7 @@ as $$
 declare
   v_message text;
   v_hint text;
+  v_hot pgledger.balances;
 begin
   if request.raise_refusals is not false then
     select w.message, w.hint into strict v_message, v_hint
@@ -18,7 +19,9 @@ begin
       ('LG005', 'ceiling reached', 'Spend first, or raise ceiling_balance.'),
       ('LG006', 'transaction not found', 'Check the account and the key.'),
       ('LG007', 'transaction not pending', 'It can no longer be enabled or cancelled; money that '
-        'came late is enabled with its external_id.')
+        'came late is enabled with its external_id.'),
+      ('LG009', 'exceeds original', 'At most what remains of it can be captured, refunded or '
+        'reversed.')
     ) w (code, message, hint)
     where w.code = _refuse.code;
 
@@ -30,10 +33,11 @@ begin
       hint = v_hint;
   end if;
 
+  v_hot := pgledger._settle_due(hot);
   perform pgledger._forget_unopened(request.account_id);
   return row(
     request.account_id, request.key, null, request.type, 0, request.amount, null,
-    hot.balance, hot.balance - hot.held, 'REFUSED', false, _refuse.code, null
+    v_hot.balance, v_hot.balance - v_hot.held, 'REFUSED', false, _refuse.code, null
   )::pgledger.posting;
 end;
 $$;

@@ -14,6 +14,8 @@ begin
     select p.* into v_pending
     from pgledger.pending_transactions p
     where p.account_id = request.account_id and p.key = request.key;
+    v_pending.status :=
+      pgledger._pending_status(v_pending.status, v_pending.expires_at, clock_timestamp());
   end if;
 
   if v_posted.seq is null and v_pending.key is null then
@@ -25,6 +27,9 @@ begin
     and request.type = coalesce(v_pending.type, v_posted.type)
     and request.amount = coalesce(
       v_pending.requested_amount, v_pending.amount, v_posted.requested_amount, v_posted.amount)
+    and request.original_seq is not distinct from v_posted.original_seq
+    and request.counterparty is not distinct from v_posted.counterparty
+    and request.expires_at is not distinct from v_pending.expires_at
     and (
       request.external_id is null
       or coalesce(v_posted.external_id, v_pending.external_id) is null

@@ -36,6 +36,7 @@ begin
 
   -- Money that arrived must not be answered with an announcement that is still waiting for it.
   if (request.announced or v_posted.seq is not null)
+    and request.original_seq is not distinct from v_posted.original_seq
     and request.amount = coalesce(
       v_posted.requested_amount, v_posted.amount, v_pending.requested_amount, v_pending.amount)
   then

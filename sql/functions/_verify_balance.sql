@@ -13,8 +13,16 @@ begin atomic
     ('floor is min_balance', b.floor = d.floor, d.floor::text, b.floor::text),
     ('pending_rows counts pending transactions',
       b.pending_rows = d.pending_rows, d.pending_rows::text, b.pending_rows::text),
-    ('attention_at follows the status',
-      b.attention_at = d.attention_at, d.attention_at::text, b.attention_at::text),
+    ('low_below is low_balance_level',
+      b.low_below is not distinct from d.low_below, d.low_below::text, b.low_below::text),
+    ('top_up_below is the armed threshold',
+      b.top_up_below is not distinct from d.top_up_below,
+      d.top_up_below::text, b.top_up_below::text),
+    -- It may come early, as after a capture: then the next posting looks, and finds nothing due.
+    ('attention_at is not after what is due',
+      b.attention_at <= d.attention_at
+        and (b.attention_at = '-infinity') = (d.attention_at = '-infinity'),
+      d.attention_at::text, b.attention_at::text),
     ('updated_at is not before the last transaction',
       b.updated_at >= d.updated_at, d.updated_at::text, b.updated_at::text)
   ) r (rule, holds, expected, found)

@@ -10,7 +10,10 @@ begin atomic
       (p.status = 'ENABLED') = (t.seq is not null), p.status::text,
       case when t.seq is null then 'not posted' else 'posted' end),
     ('posted as announced',
-      coalesce(p.type = t.type and sign(p.amount) = sign(t.amount), true),
+      coalesce(
+        p.type = t.type and sign(p.amount) = sign(t.amount)
+          and (p.amount > 0 or t.amount >= p.amount),
+        true),
       p.type || ' ' || p.amount, t.type || ' ' || t.amount),
     ('amount is part of requested_amount',
       coalesce(

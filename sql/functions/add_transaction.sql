@@ -35,7 +35,7 @@ begin
     not add_transaction.is_active, add_transaction.ceiling_balance,
     case when add_transaction.fail_insufficient_credits is false then 'FORCE' else 'REFUSE' end,
     add_transaction.reference, add_transaction.external_id, add_transaction.metadata,
-    add_transaction.raise_refusals
+    add_transaction.raise_refusals, null, null, null, null, null
   )::pgledger._request);
 end;
 $$;
@@ -44,11 +44,12 @@ comment on function pgledger.add_transaction(
   text, bigint, pgledger.transaction_type, text, boolean, bigint, boolean, text, text, jsonb,
   boolean) is
   'Posts one movement of any type: amount > 0 credits, amount < 0 debits, in minor units. The '
-  'first credit opens the account. is_active => false announces a credit, to be enabled or '
-  'cancelled later. ceiling_balance posts only what fits under it. fail_insufficient_credits => '
-  'false debits whatever the balance, even of a frozen account (a chargeback). A repeat of the '
-  'key, or of the external_id in the same direction, changes nothing and answers with the '
-  'original. Refuses with LG001, LG002, LG004, LG005, 22003, 22023 and 22004.';
+  'first credit opens the account. is_active => false announces it, to be enabled or cancelled '
+  'later; a debit is then a hold. ceiling_balance posts only what fits under it. '
+  'fail_insufficient_credits => false debits whatever the balance, even of a frozen account (a '
+  'chargeback). A repeat of the key, or of the external_id in the same direction, changes nothing '
+  'and answers with the original. Refuses with LG001, LG002, LG004, LG005, 22003, 22023 and '
+  '22004.';
 
 revoke all on function pgledger.add_transaction(
   text, bigint, pgledger.transaction_type, text, boolean, bigint, boolean, text, text, jsonb,

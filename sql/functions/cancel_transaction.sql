@@ -7,43 +7,11 @@ create or replace function pgledger.cancel_transaction(
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_request pgledger._request;
-  v_hot pgledger.balances;
-  v_pending pgledger.pending_transactions;
-  v_now timestamptz;
 begin
-  v_request := pgledger._settlement(
-    cancel_transaction.account_id, cancel_transaction.key, cancel_transaction.raise_refusals);
-  if length(cancel_transaction.reason) not between 1 and 1000 then
-    perform pgledger._reject('reason', cancel_transaction.reason,
-      'A reason has 1 to 1000 characters.');
-  end if;
-
-  v_hot := pgledger._lock_balance(v_request.account_id);
-  v_now := clock_timestamp();
-  update pgledger.pending_transactions p
-  set status = 'CANCELLED', settled_at = v_now, reason = cancel_transaction.reason
-  where p.account_id = v_request.account_id and p.key = v_request.key and p.status = 'PENDING'
-  returning p.* into v_pending;
-
-  if found then
-    -- Nothing changes without its balance row, so that an older snapshot meets a conflict (40001).
-    update pgledger.balances b
-    set updated_at = greatest(b.updated_at, v_now)
-    where b.account_id = v_request.account_id;
-
-    return pgledger._as_posting(null, v_pending, v_hot, false);
-  end if;
-
-  select p.* into v_pending
-  from pgledger.pending_transactions p
-  where p.account_id = v_request.account_id and p.key = v_request.key and p.status = 'CANCELLED';
-
-  if found then
-    return pgledger._as_posting(null, v_pending, v_hot, true);
-  end if;
-  return pgledger._refuse_settled(v_request, v_hot);
+  return pgledger._cancel_by_key(
+    pgledger._settlement(
+      cancel_transaction.account_id, cancel_transaction.key, cancel_transaction.raise_refusals),
+    cancel_transaction.reason, false);
 end;
 $$;
 

@@ -12,7 +12,7 @@ begin
   end if;
 
   v_now := pgledger._balance_now(pgledger._checked_account(check_credits.account_id));
-  return v_now.attention_at > statement_timestamp()
+  return v_now.attention_at > '-infinity'
     and pgledger._allows(v_now.balance, v_now.held, v_now.floor, -check_credits.required);
 end;
 $$;

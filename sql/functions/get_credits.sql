@@ -4,15 +4,17 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_available bigint;
+  v_attention_at timestamptz;
 begin
-  select b.balance - b.held into v_available
+  select b.balance - b.held, b.attention_at into v_available, v_attention_at
   from pgledger.balances b
   where b.account_id = get_credits.account_id;
 
-  if not found then
-    select d.balance - d.held into v_available
-    from pgledger._derive_balance(pgledger._checked_account(get_credits.account_id)) d;
+  if v_attention_at > statement_timestamp() then
+    return v_available;
   end if;
+  select n.balance - n.held into v_available
+  from pgledger._balance_now(pgledger._checked_account(get_credits.account_id)) n;
   return v_available;
 end;
 $$;

@@ -5,7 +5,8 @@ set search_path = pg_catalog, pg_temp
 begin atomic
   select t.account_id, coalesce(t.key, '#' || t.seq), t.seq, t.type, t.amount,
     coalesce(t.requested_amount, t.amount), t.running_balance, 'POSTED', t.reference,
-    t.external_id, coalesce(t.metadata, '{}'), t.created_at
+    t.external_id, coalesce(t.metadata, '{}'), t.created_at, null::timestamptz, t.original_seq,
+    t.counterparty
   from pgledger.transactions t
   where t.account_id = pgledger._checked_account(get_transaction.account_id)
     and (
@@ -13,7 +14,8 @@ begin atomic
       or t.seq = pgledger._seq_of(get_transaction.key))
   union all
   select p.account_id, p.key, null, p.type, p.amount, coalesce(p.requested_amount, p.amount),
-    null, p.status::text, p.reference, p.external_id, coalesce(p.metadata, '{}'), p.created_at
+    null, pgledger._pending_status(p.status, p.expires_at, statement_timestamp())::text,
+    p.reference, p.external_id, coalesce(p.metadata, '{}'), p.created_at, p.expires_at, null, null
   from pgledger.pending_transactions p
   where p.account_id = pgledger._checked_account(get_transaction.account_id)
     and p.key = pgledger._checked_key(get_transaction.key)

@@ -9,18 +9,24 @@ declare
   v_account pgledger.accounts;
   v_balance bigint;
   v_pending bigint;
+  v_before pgledger.account_status;
+  v_attention_at timestamptz;
+  v_now timestamptz;
 begin
   if set_account_status.status is null then
     perform pgledger._reject('status', null, 'One of OPEN, FROZEN, CLOSED.');
   end if;
 
   v_account := pgledger._lock_account(set_account_status.account_id);
+  v_before := v_account.status;
 
   if set_account_status.status = 'CLOSED' then
+    v_now := clock_timestamp();
     select b.balance, count(p.key) into strict v_balance, v_pending
     from pgledger.balances b
     left join pgledger.pending_transactions p
-      on p.account_id = b.account_id and p.status = 'PENDING'
+      on p.account_id = b.account_id
+      and pgledger._pending_status(p.status, p.expires_at, v_now) = 'PENDING'
     where b.account_id = v_account.account_id
     group by b.balance;
 
@@ -42,10 +48,14 @@ begin
   returning a.* into v_account;
 
   -- Away from the fast path, so that the status is looked at.
+  v_attention_at := pgledger._attention_at(v_account.account_id);
   update pgledger.balances b
-  set attention_at =
-    case v_account.status when 'OPEN' then 'infinity' else '-infinity' end::timestamptz
+  set attention_at = v_attention_at
   where b.account_id = v_account.account_id;
+
+  if v_account.status = 'FROZEN' and v_before <> 'FROZEN' then
+    perform pgledger._emit(v_account.account_id, 'account_frozen', array['{}'::jsonb]);
+  end if;
 
   return v_account;
 end;

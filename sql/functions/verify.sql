@@ -15,6 +15,8 @@ begin atomic
     select b.account_id from pgledger.balances b where verify.account_id is null
     union
     select a.account_id from pgledger.accounts a where verify.account_id is null
+    union
+    select u.account_id from pgledger.auto_top_ups u where verify.account_id is null
   )
   select s.account_id, v.rule, v.seq, v.key, v.expected, v.found
   from subjects s
@@ -26,6 +28,12 @@ begin atomic
     select p.* from pgledger._verify_pending(s.account_id) p
     union all
     select a.* from pgledger._verify_account(s.account_id) a
+    union all
+    select o.* from pgledger._verify_originals(s.account_id) o
+    union all
+    select l.* from pgledger._verify_transfers(s.account_id) l
+    union all
+    select u.* from pgledger._verify_auto_top_up(s.account_id) u
   ) v
   union all
   select null, g.rule, null, null, g.expected, g.found

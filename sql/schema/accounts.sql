@@ -6,6 +6,8 @@ create table if not exists pgledger.accounts (
   debt_floor bigint not null default 0,
   metadata jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
+  low_balance_level bigint,
+  events bigint not null default 0,
   constraint accounts_pkey primary key (account_id),
   constraint accounts_currency_known foreign key (currency) references pgledger.currencies (code),
   -- As _is_label() has it: a character class such as [:cntrl:] would depend on the locale.
@@ -23,3 +25,7 @@ comment on column pgledger.accounts.min_balance is
   'The floor for spends: available credits do not fall below it. 0 or negative, minor units.';
 comment on column pgledger.accounts.debt_floor is
   'The floor for spends that may leave a debt (shortfall DEBT). At most min_balance, minor units.';
+comment on column pgledger.accounts.low_balance_level is
+  'A debit or hold that takes available from this level or above to below it records an event; '
+  'null: none does. Minor units.';
+comment on column pgledger.accounts.events is 'How many events the account ever had.';

@@ -12,6 +12,8 @@ create table if not exists pgledger.balances (
   pending_rows bigint not null,
   attention_at timestamptz not null,
   floor bigint not null,
+  low_below bigint,
+  top_up_below bigint,
   constraint balances_pkey primary key (account_id)
 ) with (fillfactor = 50);
 
@@ -31,3 +33,6 @@ comment on column pgledger.balances.pending_rows is
 comment on column pgledger.balances.attention_at is
   'From this instant on a posting takes the slow path; -infinity while the account is not OPEN.';
 comment on column pgledger.balances.floor is 'Cached from accounts.min_balance.';
+comment on column pgledger.balances.low_below is 'Cached from accounts.low_balance_level.';
+comment on column pgledger.balances.top_up_below is
+  'The threshold of the account''s auto-top-up while it is armed, minor units; else null.';

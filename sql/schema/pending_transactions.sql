@@ -11,6 +11,7 @@ create table if not exists pgledger.pending_transactions (
   external_id text,
   metadata jsonb,
   reason text,
+  expires_at timestamptz,
   constraint pending_transactions_pkey primary key (account_id, key),
   constraint pending_transactions_settled_once
     check ((status = 'PENDING') = (settled_at is null))
@@ -20,11 +21,15 @@ create unique index if not exists pending_transactions_external_id_once
   on pgledger.pending_transactions (account_id, external_id, (amount > 0))
   where external_id is not null;
 create index if not exists pending_transactions_open
-  on pgledger.pending_transactions (account_id) where status = 'PENDING';
+  on pgledger.pending_transactions (account_id, expires_at) where status = 'PENDING';
+create index if not exists pending_transactions_due
+  on pgledger.pending_transactions (expires_at)
+  where status = 'PENDING' and expires_at is not null;
 
 comment on table pgledger.pending_transactions is
-  'Movements announced but not effective, such as a top-up that is not paid yet. Rows are kept: '
-  'a key stays taken after its transaction was enabled or cancelled.';
+  'Movements announced but not effective: a top-up that is not paid yet (amount > 0), or a hold '
+  '(amount < 0), which reserves credits. Rows are kept: a key stays taken after its transaction '
+  'was enabled or cancelled.';
 comment on column pgledger.pending_transactions.key is
   'The caller''s idempotency key, or #<uuid> where none was given.';
 comment on column pgledger.pending_transactions.amount is
@@ -35,3 +40,6 @@ comment on column pgledger.pending_transactions.settled_at is
   'When it left PENDING last; null while PENDING.';
 comment on column pgledger.pending_transactions.reason is
   'Why it was cancelled, in the caller''s words.';
+comment on column pgledger.pending_transactions.expires_at is
+  'From this instant on a hold reserves nothing, whether or not its row says EXPIRED yet; null: it '
+  'stays until it is settled.';

@@ -10,6 +10,9 @@ create table if not exists pgledger.transactions (
   reference text,
   external_id text,
   metadata jsonb,
+  original_seq bigint,
+  counterparty text,
+  counterparty_seq bigint,
   constraint transactions_pkey primary key (account_id, seq)
 );
 
@@ -20,6 +23,8 @@ create unique index if not exists transactions_external_id_once
   on pgledger.transactions (account_id, external_id, (amount > 0)) where external_id is not null;
 create index if not exists transactions_reference
   on pgledger.transactions (account_id, reference) where reference is not null;
+create index if not exists transactions_original
+  on pgledger.transactions (account_id, original_seq) where original_seq is not null;
 
 comment on table pgledger.transactions is
   'The journal: every posted movement of every account, append-only. No foreign key to accounts: '
@@ -40,6 +45,12 @@ comment on column pgledger.transactions.reference is
   'The caller''s correlation id (an execution, a chat, an order); many transactions may share it.';
 comment on column pgledger.transactions.external_id is
   'The payment provider''s id; one effect per account and direction, ever.';
+comment on column pgledger.transactions.original_seq is
+  'Which transaction of the account a refund or reversal undoes, in part or whole; else null.';
+comment on column pgledger.transactions.counterparty is
+  'The account on the other side of a transfer; else null.';
+comment on column pgledger.transactions.counterparty_seq is
+  'The seq of the other leg of a transfer, in the counterparty''s journal; else null.';
 
 create or replace function pgledger._refuse_change() returns trigger
 language plpgsql

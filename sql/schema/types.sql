@@ -16,6 +16,10 @@ begin
     create type pgledger.pending_status as enum ('PENDING', 'ENABLED', 'CANCELLED', 'EXPIRED');
   end if;
 
+  if to_regtype('pgledger.auto_top_up_mode') is null then
+    create type pgledger.auto_top_up_mode as enum ('INTENT', 'INSTANT');
+  end if;
+
   if to_regtype('pgledger.posting') is null then
     create type pgledger.posting as (
       account_id text,
@@ -47,7 +51,10 @@ begin
       reference text,
       external_id text,
       metadata jsonb,
-      created_at timestamptz
+      created_at timestamptz,
+      expires_at timestamptz,
+      original_seq bigint,
+      counterparty text
     );
   end if;
 
@@ -63,7 +70,12 @@ begin
       reference text,
       external_id text,
       metadata jsonb,
-      raise_refusals boolean
+      raise_refusals boolean,
+      expires_at timestamptz,
+      original_seq bigint,
+      counterparty text,
+      counterparty_seq bigint,
+      released bigint
     );
   end if;
 end;
@@ -76,6 +88,10 @@ comment on type pgledger.account_status is
 comment on type pgledger.pending_status is
   'A pending transaction waits as PENDING and leaves it once, as ENABLED, CANCELLED or EXPIRED; '
   'money that arrives late, with its external_id, can still enable the last two.';
+
+comment on type pgledger.auto_top_up_mode is
+  'INTENT records a pending top-up for somebody to collect; INSTANT posts it, for accounts that '
+  'need no payment.';
 
 comment on type pgledger.posting is
   'What every posting function answers: one row, of this shape, whatever happened.';
@@ -110,6 +126,12 @@ comment on column pgledger.transaction.amount is
 comment on column pgledger.transaction.requested_amount is
   'Minor units, signed: what was asked; differs from amount after a ceiling or a partial spend.';
 comment on column pgledger.transaction.status is 'POSTED, PENDING, CANCELLED or EXPIRED.';
+comment on column pgledger.transaction.expires_at is
+  'From this instant on a hold reserves nothing; null where it does not expire.';
+comment on column pgledger.transaction.original_seq is
+  'The seq of the transaction that a refund or reversal undoes; else null.';
+comment on column pgledger.transaction.counterparty is
+  'The account on the other side of a transfer; else null.';
 
 comment on type pgledger._request is
   'One movement as a verb asks for it, checked and judged by the private functions. Private.';

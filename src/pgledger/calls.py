@@ -8,7 +8,7 @@ status REFUSED where ``raise_refusals=False``.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from operator import index
 from typing import Any, Generic, TypeVar
@@ -19,8 +19,12 @@ from psycopg.types.numeric import Int8
 from pgledger.records import (
     Account,
     AccountStatus,
+    AutoTopUp,
+    AutoTopUpMode,
     Balance,
+    ClaimedEvent,
     Disagreement,
+    Event,
     Posting,
     ReferenceUsage,
     Shortfall,
@@ -217,6 +221,160 @@ def cancel_transaction(
     )
 
 
+def hold(
+    account_id: str,
+    amount: int,
+    *,
+    key: str | None = None,
+    expires_at: datetime | None = None,
+    reference: str | None = None,
+    metadata: Metadata | None = None,
+    raise_refusals: bool | None = None,
+) -> Call[Posting]:
+    """Reserve ``amount`` (positive, minor units) for usage whose cost is not known yet.
+
+    ``capture`` spends it, ``release`` gives it back; from ``expires_at`` on, aware of its time
+    zone and in the future, it reserves nothing. A repeat of the key returns the original if it
+    repeats ``expires_at`` too, so compute that once. Raises InsufficientCreditsError.
+    """
+    return _posting(
+        "hold",
+        {"account_id": account_id, "amount": _bigint(amount)},
+        key=key,
+        expires_at=_instant("expires_at", expires_at),
+        reference=reference,
+        metadata=_jsonb(metadata),
+        raise_refusals=raise_refusals,
+    )
+
+
+def capture(
+    account_id: str,
+    key: str,
+    *,
+    amount: int | None = None,
+    metadata: Metadata | None = None,
+    raise_refusals: bool | None = None,
+) -> Call[Posting]:
+    """Spend what a hold reserves, once: ``amount`` (positive) of it, or all; the rest is released.
+
+    A repeat, with the same amount or none, returns the posted transaction. Raises
+    ExceedsOriginalError, TransactionNotFoundError, and TransactionNotPendingError for a hold that
+    was released or has expired.
+    """
+    return _posting(
+        "capture",
+        {"account_id": account_id, "key": key},
+        amount=_bigint(amount),
+        metadata=_jsonb(metadata),
+        raise_refusals=raise_refusals,
+    )
+
+
+def release(
+    account_id: str,
+    key: str,
+    *,
+    reason: str | None = None,
+    raise_refusals: bool | None = None,
+) -> Call[Posting]:
+    """Give back what a hold reserves; nothing is spent. A repeat changes nothing."""
+    return _posting(
+        "release",
+        {"account_id": account_id, "key": key},
+        reason=reason,
+        raise_refusals=raise_refusals,
+    )
+
+
+def refund(
+    account_id: str,
+    original_key: str,
+    amount: int | None = None,
+    *,
+    key: str | None = None,
+    external_id: str | None = None,
+    fail_insufficient_credits: bool | None = None,
+    reference: str | None = None,
+    metadata: Metadata | None = None,
+    raise_refusals: bool | None = None,
+) -> Call[Posting]:
+    """Take back credits of a TOP_UP whose money goes back: ``amount`` (positive), or what remains.
+
+    May be repeated under other keys up to the top-up. ``fail_insufficient_credits=False`` is for a
+    chargeback: it may leave a debt. A repeat of the key or the provider's ``external_id`` returns
+    the original. Raises InsufficientCreditsError, ExceedsOriginalError, TransactionNotFoundError.
+    """
+    return _posting(
+        "refund",
+        {"account_id": account_id, "original_key": original_key},
+        amount=_bigint(amount),
+        key=key,
+        external_id=external_id,
+        fail_insufficient_credits=fail_insufficient_credits,
+        reference=reference,
+        metadata=_jsonb(metadata),
+        raise_refusals=raise_refusals,
+    )
+
+
+def reverse_transaction(
+    account_id: str,
+    original_key: str,
+    amount: int | None = None,
+    *,
+    key: str | None = None,
+    reference: str | None = None,
+    metadata: Metadata | None = None,
+    raise_refusals: bool | None = None,
+) -> Call[Posting]:
+    """Undo a posted movement other than a TOP_UP: ``amount`` (positive) of it, or what remains.
+
+    May be repeated under other keys up to the original. To reverse a credit may leave a debt. A
+    repeat of the key returns the first reversal. Raises ExceedsOriginalError,
+    TransactionNotFoundError.
+    """
+    return _posting(
+        "reverse_transaction",
+        {"account_id": account_id, "original_key": original_key},
+        amount=_bigint(amount),
+        key=key,
+        reference=reference,
+        metadata=_jsonb(metadata),
+        raise_refusals=raise_refusals,
+    )
+
+
+def transfer(
+    from_account_id: str,
+    to_account_id: str,
+    amount: int,
+    *,
+    key: str | None = None,
+    reference: str | None = None,
+    metadata: Metadata | None = None,
+    raise_refusals: bool | None = None,
+) -> Call[Posting]:
+    """Move ``amount`` (positive, minor units) between two accounts of one currency.
+
+    Both legs are posted, or none; returns the sender's. A repeat of the key changes nothing and
+    returns the original. Raises InsufficientCreditsError, and AccountNotFoundError for a receiver
+    that does not exist.
+    """
+    return _posting(
+        "transfer",
+        {
+            "from_account_id": from_account_id,
+            "to_account_id": to_account_id,
+            "amount": _bigint(amount),
+        },
+        key=key,
+        reference=reference,
+        metadata=_jsonb(metadata),
+        raise_refusals=raise_refusals,
+    )
+
+
 def get_credits(account_id: str) -> Call[int]:
     """Return the available credits, minor units; 0 for an unknown account."""
     return _value(
@@ -247,12 +405,13 @@ def get_balance(account_id: str) -> Call[Balance]:
 
 def get_transaction(account_id: str, key: str) -> Call[Transaction | None]:
     """Return the posted or pending transaction of a key or of ``#<seq>``; None when unknown."""
-    found = _records(
-        Transaction,
-        "get_transaction",
-        {"account_id": account_id, "key": key},
+    return _first(
+        _records(
+            Transaction,
+            "get_transaction",
+            {"account_id": account_id, "key": key},
+        )
     )
-    return Call(found.query, found.arguments, lambda rows: next(iter(found.result(rows)), None))
 
 
 def balance_at(account_id: str, at: datetime) -> Call[int]:
@@ -260,11 +419,9 @@ def balance_at(account_id: str, at: datetime) -> Call[int]:
 
     ``at`` must be aware of its time zone: a naive one would mean another instant in each session.
     """
-    if at.tzinfo is None:
-        raise ValueError("at must have a time zone, such as datetime.now(tz=UTC)")
     return _value(
         "balance_at",
-        {"account_id": account_id, "at": at},
+        {"account_id": account_id, "at": _instant("at", at)},
     )
 
 
@@ -330,6 +487,106 @@ def set_limits(
     )
 
 
+def set_low_balance_level(account_id: str, level: int | None = None) -> Call[Account]:
+    """Set below which level of available credits an event tells; None for none. Moves nothing."""
+    return _record(
+        Account,
+        "set_low_balance_level",
+        {"account_id": account_id},
+        level=_bigint(level),
+    )
+
+
+def set_auto_top_up(
+    account_id: str,
+    threshold: int,
+    amount: int,
+    *,
+    mode: AutoTopUpMode | None = None,
+    enabled: bool | None = None,
+    daily_count_limit: int | None = None,
+    daily_amount_limit: int | None = None,
+    monthly_count_limit: int | None = None,
+    monthly_amount_limit: int | None = None,
+) -> Call[AutoTopUp]:
+    """Set, whole, when an account tops itself up; moves no credits.
+
+    A debit or hold that leaves available below ``threshold`` records one pending TOP_UP of
+    ``amount`` (INTENT, the default) or posts it (INSTANT). Limits are per day and calendar month of
+    UTC; None is none. Changed settings arm it anew; a repeat changes nothing. Raises
+    AccountNotFoundError.
+    """
+    return _record(
+        AutoTopUp,
+        "set_auto_top_up",
+        {"account_id": account_id, "threshold": _bigint(threshold), "amount": _bigint(amount)},
+        mode=mode,
+        enabled=enabled,
+        daily_count_limit=_bigint(daily_count_limit),
+        daily_amount_limit=_bigint(daily_amount_limit),
+        monthly_count_limit=_bigint(monthly_count_limit),
+        monthly_amount_limit=_bigint(monthly_amount_limit),
+    )
+
+
+def get_auto_top_up(account_id: str) -> Call[AutoTopUp | None]:
+    """Return the auto-top-up of an account and what holds it back now; None when never set."""
+    return _first(_records(AutoTopUp, "get_auto_top_up", {"account_id": account_id}))
+
+
+def check_auto_top_up(account_id: str, *, reference: str | None = None) -> Call[Posting | None]:
+    """Top up, or ask for it, if armed and below the threshold; after setting it, or a refusal.
+
+    Returns the intent or the INSTANT top-up, the intent that waits already with ``replayed`` set,
+    or None when nothing is to be done.
+    """
+    return _first(
+        _records(Posting, "check_auto_top_up", {"account_id": account_id}, reference=reference)
+    )
+
+
+def claim_events(
+    *, limit_count: int | None = None, visibility_timeout: timedelta | None = None
+) -> Call[list[ClaimedEvent]]:
+    """Return events nobody else is handed before ``visibility_timeout`` (a minute) is over.
+
+    Handle them, then ack_events. Each comes at least once, and an account's in order: the next one
+    only after the one before was acknowledged.
+    """
+    return _records(
+        ClaimedEvent,
+        "claim_events",
+        {},
+        limit_count=_bigint(limit_count),
+        visibility_timeout=visibility_timeout,
+    )
+
+
+def ack_events(account_ids: Sequence[str], seqs: Sequence[int]) -> Call[int]:
+    """Acknowledge events by account and seq, pairwise; return how many were not before."""
+    return _value(
+        "ack_events",
+        {"account_ids": list(account_ids), "seqs": [_bigint(seq) for seq in seqs]},
+    )
+
+
+def list_events(
+    account_id: str | None = None, *, limit_count: int | None = None
+) -> Call[list[Event]]:
+    """Return the latest events, newest first, and take none from whoever claims them."""
+    return _records(
+        Event, "list_events", {}, account_id=account_id, limit_count=_bigint(limit_count)
+    )
+
+
+def run_due(limit_count: int | None = None) -> Call[int]:
+    """Close expired holds of up to ``limit_count`` accounts (100); return of how many it did.
+
+    Only housekeeping: an expired hold reserves nothing anyway.
+    """
+    return _value("run_due", _given({}, {"limit_count": _bigint(limit_count)}))
+
+
 def verify(account_id: str | None = None) -> Call[list[Disagreement]]:
     """Return each disagreement with the invariants, of one account or all; none when all is well.
 
@@ -341,6 +598,13 @@ def verify(account_id: str | None = None) -> Call[list[Disagreement]]:
 def _bigint(value: int | None) -> Int8 | None:
     """Send any integer as one type, so that a statement is prepared once; never a float."""
     return None if value is None else Int8(index(value))
+
+
+def _instant(name: str, value: datetime | None) -> datetime | None:
+    """Refuse a naive time, which would mean another instant in each session."""
+    if value is not None and value.tzinfo is None:
+        raise ValueError(f"{name} must have a time zone, such as datetime.now(tz=UTC)")
+    return value
 
 
 def _jsonb(value: Metadata | None) -> Jsonb | None:
@@ -367,6 +631,10 @@ def _record(
 ) -> Call[Record]:
     found = _records(record, function, required, **optional)
     return Call(found.query, found.arguments, lambda rows: found.result(rows)[0])
+
+
+def _first(found: Call[list[Record]]) -> Call[Record | None]:
+    return Call(found.query, found.arguments, lambda rows: next(iter(found.result(rows)), None))
 
 
 def _value(function: str, required: Mapping[str, object]) -> Call[Any]:

@@ -55,6 +55,8 @@ class _Operations:
     open_account = _Operation(calls.open_account)
     set_account_status = _Operation(calls.set_account_status)
     set_limits = _Operation(calls.set_limits)
+    set_low_balance_level = _Operation(calls.set_low_balance_level)
+    set_auto_top_up = _Operation(calls.set_auto_top_up)
 
     add_transaction = _Operation(calls.add_transaction)
     spend = _Operation(calls.spend)
@@ -62,6 +64,12 @@ class _Operations:
     grant_credits = _Operation(calls.grant_credits)
     enable_transaction = _Operation(calls.enable_transaction)
     cancel_transaction = _Operation(calls.cancel_transaction)
+    hold = _Operation(calls.hold)
+    capture = _Operation(calls.capture)
+    release = _Operation(calls.release)
+    refund = _Operation(calls.refund)
+    reverse_transaction = _Operation(calls.reverse_transaction)
+    transfer = _Operation(calls.transfer)
 
     get_credits = _Operation(calls.get_credits)
     check_credits = _Operation(calls.check_credits)
@@ -70,7 +78,14 @@ class _Operations:
     balance_at = _Operation(calls.balance_at)
     history = _Operation(calls.history)
     usage_by_reference = _Operation(calls.usage_by_reference)
+    get_auto_top_up = _Operation(calls.get_auto_top_up)
+    list_events = _Operation(calls.list_events)
     verify = _Operation(calls.verify)
+
+    check_auto_top_up = _Operation(calls.check_auto_top_up)
+    claim_events = _Operation(calls.claim_events)
+    ack_events = _Operation(calls.ack_events)
+    run_due = _Operation(calls.run_due)
 
 
 class Ledger(_Operations):

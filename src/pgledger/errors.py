@@ -73,6 +73,12 @@ class TransactionNotPendingError(LedgerError):
     sqlstates = ("LG007",)
 
 
+class ExceedsOriginalError(LedgerError):
+    """A capture, refund or reversal above what remains of its original (LG009)."""
+
+    sqlstates = ("LG009",)
+
+
 class AppendOnlyError(LedgerError):
     """An attempt to change or delete a posted transaction (LG010)."""
 
@@ -107,6 +113,7 @@ ERRORS: Mapping[str, type[LedgerError]] = {
         CeilingReachedError,
         TransactionNotFoundError,
         TransactionNotPendingError,
+        ExceedsOriginalError,
         AppendOnlyError,
         AccountNotEmptyError,
         InvalidArgumentError,

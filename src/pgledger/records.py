@@ -22,6 +22,8 @@ AccountStatus = Literal["OPEN", "FROZEN", "CLOSED"]
 PostingStatus = Literal["POSTED", "PENDING", "CANCELLED", "EXPIRED", "REFUSED"]
 TransactionStatus = Literal["POSTED", "PENDING", "CANCELLED", "EXPIRED"]
 Shortfall = Literal["REFUSE", "PARTIAL", "DEBT"]
+AutoTopUpMode = Literal["INTENT", "INSTANT"]
+EventKind = Literal["top_up_requested", "low_balance", "hold_expired", "account_frozen"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,11 @@ class Posting:
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A recorded movement, posted or pending; ``key`` is ``#<seq>`` where the caller gave none."""
+    """A recorded movement, posted or pending; ``key`` is ``#<seq>`` where the caller gave none.
+
+    ``expires_at`` is that of a hold, ``original_seq`` what a refund or reversal undoes,
+    ``counterparty`` the other account of a transfer; None elsewhere.
+    """
 
     account_id: str
     key: str
@@ -66,6 +72,9 @@ class Transaction:
     external_id: str | None
     metadata: dict[str, Any]
     created_at: datetime
+    expires_at: datetime | None
+    original_seq: int | None
+    counterparty: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +93,10 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The settings of an account; the floors are zero or negative minor units."""
+    """The settings of an account; the floors are zero or negative minor units.
+
+    ``low_balance_level`` is None where no level is set; ``events`` counts the account's events.
+    """
 
     account_id: str
     currency: str
@@ -93,6 +105,57 @@ class Account:
     debt_floor: int
     metadata: dict[str, Any]
     created_at: datetime
+    low_balance_level: int | None
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class AutoTopUp:
+    """When an account tops itself up, and what holds it back now; minor units.
+
+    It is armed while it is ``enabled``, ``waiting_for`` no intent (its key), and not paused at a
+    limit (``resumes_at``, the end of the period). ``intents`` counts all there ever were. None is
+    no limit.
+    """
+
+    account_id: str
+    threshold: int
+    amount: int
+    mode: AutoTopUpMode
+    enabled: bool
+    daily_count_limit: int | None
+    daily_amount_limit: int | None
+    monthly_count_limit: int | None
+    monthly_amount_limit: int | None
+    intents: int
+    waiting_for: str | None
+    resumes_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedEvent:
+    """An event to be handled and then acknowledged by account and ``seq``."""
+
+    account_id: str
+    seq: int
+    kind: EventKind
+    payload: dict[str, Any]
+    created_at: datetime
+    deliveries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event of the outbox; ``acked_at`` is None until somebody has handled it."""
+
+    account_id: str
+    seq: int
+    kind: EventKind
+    payload: dict[str, Any]
+    created_at: datetime
+    visible_at: datetime
+    deliveries: int
+    acked_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,73 @@
+-- The fast path of a capture. The UPDATE of the balance row takes the lock with what the hold said
+-- before; whether the hold is still open is then decided under the lock, by the clock read under
+-- it, and if it is not, what the UPDATE did is taken back.
+create or replace function pgledger._capture(account_id text, key text, amount bigint)
+returns pgledger.posting
+language plpgsql
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock_timestamp();
+  v_held bigint;
+  v_type pgledger.transaction_type;
+  v_reference text;
+  v_external_id text;
+  v_metadata jsonb;
+  v_amount bigint;
+  v_balance bigint;
+  v_available bigint;
+  v_seq bigint;
+  v_created_at timestamptz;
+  v_is_low boolean;
+  v_answer pgledger.posting;
+begin
+  select -p.amount, p.type, p.reference, p.external_id, p.metadata
+  into v_held, v_type, v_reference, v_external_id, v_metadata
+  from pgledger.pending_transactions p
+  where p.account_id = _capture.account_id and p.key = _capture.key
+    and p.status = 'PENDING' and p.amount < 0;
+  if not found then return null; end if;
+
+  v_amount := coalesce(-_capture.amount, -v_held);
+  if v_amount < -v_held then return null; end if;
+
+  update pgledger.balances b
+  set balance = b.balance + v_amount, seq = b.seq + 1, updated_at = greatest(b.updated_at, v_now),
+      held = b.held - v_held
+  where b.account_id = _capture.account_id and b.attention_at > v_now
+  returning b.balance, b.balance - b.held, b.seq, b.updated_at, pgledger._is_low(
+    b.balance - b.held, v_amount + v_held, b.low_below, b.top_up_below)
+  into v_balance, v_available, v_seq, v_created_at, v_is_low;
+  if not found then return null; end if;
+
+  v_now := clock_timestamp();
+  update pgledger.pending_transactions p
+  set status = 'ENABLED', settled_at = v_now
+  where p.account_id = _capture.account_id and p.key = _capture.key
+    and p.status = 'PENDING' and (p.expires_at > v_now or p.expires_at is null);
+  if not found then
+    update pgledger.balances b
+    set balance = b.balance - v_amount, seq = b.seq - 1, held = b.held + v_held
+    where b.account_id = _capture.account_id;
+    return null;
+  end if;
+
+  insert into pgledger.transactions (
+    account_id, seq, amount, running_balance, created_at, type, key, reference, external_id,
+    metadata)
+  values (
+    _capture.account_id, v_seq, v_amount, v_balance, v_created_at, v_type, _capture.key,
+    v_reference, v_external_id, v_metadata);
+
+  v_answer := row(_capture.account_id, _capture.key, v_seq, v_type, v_amount, v_amount, v_balance,
+    v_balance, v_available, 'POSTED', false, null, v_created_at)::pgledger.posting;
+  return case when v_is_low
+    then pgledger._watched(v_answer, v_amount + v_held, v_reference) else v_answer end;
+end;
+$$;
+
+comment on function pgledger._capture(text, text, bigint) is
+  'Captures an open hold, of amount > 0 or whole, when nothing is in the way, else null and '
+  'nothing done. Private.';
+
+revoke all on function pgledger._capture(text, text, bigint) from public;

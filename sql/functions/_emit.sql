@@ -1,0 +1,34 @@
+create or replace function pgledger._emit(account_id text, kind text, payloads jsonb[])
+returns void
+language plpgsql
+as $$
+#variable_conflict use_column
+declare
+  v_count bigint := cardinality(_emit.payloads);
+  v_last bigint;
+  v_now timestamptz := clock_timestamp();
+begin
+  if coalesce(v_count, 0) = 0 then
+    return;
+  end if;
+
+  perform pgledger._open_if_new(_emit.account_id);
+  update pgledger.accounts a
+  set events = a.events + v_count
+  where a.account_id = _emit.account_id
+  returning a.events into strict v_last;
+
+  insert into pgledger.events (account_id, seq, kind, payload, created_at, visible_at)
+  select _emit.account_id, v_last - v_count + p.place, _emit.kind, p.payload, v_now, v_now
+  from unnest(_emit.payloads) with ordinality p (payload, place);
+
+  -- Sent when the transaction commits, once for each kind in it.
+  perform pg_notify('pgledger_events', _emit.kind);
+end;
+$$;
+
+comment on function pgledger._emit(text, text, jsonb[]) is
+  'Writes events of one kind into the outbox, in order, and wakes who listens; nothing for none. '
+  'Only under the lock of the balance row. Private.';
+
+revoke all on function pgledger._emit(text, text, jsonb[]) from public;

@@ -1,0 +1,17 @@
+create or replace function pgledger._original_left(account_id text, seq bigint) returns bigint
+language sql stable
+begin atomic
+  select abs(o.amount) - coalesce(abs((
+    select sum(t.amount)
+    from pgledger.transactions t
+    where t.account_id = _original_left.account_id and t.original_seq = _original_left.seq
+  )), 0)::bigint
+  from pgledger.transactions o
+  where o.account_id = _original_left.account_id and o.seq = _original_left.seq;
+end;
+
+comment on function pgledger._original_left(text, bigint) is
+  'What refunds and reversals have left of a posted transaction, minor units, not negative. '
+  'Private.';
+
+revoke all on function pgledger._original_left(text, bigint) from public;

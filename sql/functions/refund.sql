@@ -1,0 +1,36 @@
+create or replace function pgledger.refund(
+  account_id text,
+  original_key text,
+  amount bigint default null,
+  key text default null,
+  external_id text default null,
+  fail_insufficient_credits boolean default true,
+  reference text default null,
+  metadata jsonb default null,
+  raise_refusals boolean default true
+) returns pgledger.posting
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return pgledger._undo(row(
+    refund.account_id, refund.amount, 'REFUND', refund.key, false, null,
+    case when refund.fail_insufficient_credits is false then 'FORCE' else 'REFUSE' end,
+    refund.reference, refund.external_id, refund.metadata, refund.raise_refusals,
+    null, null, null, null, null
+  )::pgledger._request, refund.original_key);
+end;
+$$;
+
+comment on function pgledger.refund(
+  text, text, bigint, text, text, boolean, text, jsonb, boolean) is
+  'Takes back the credits of a TOP_UP whose money goes back to the payer: amount > 0 of it, minor '
+  'units, or all that remains of it. May be repeated, under other keys, up to what was topped up. '
+  'Credits that are spent already are not there to be taken: LG001, unless '
+  'fail_insufficient_credits => false (a chargeback), which may leave a debt and also debits a '
+  'frozen account. external_id is the provider''s id of the refund or dispute: it has one effect, '
+  'ever. A repeat of key or external_id changes nothing and answers with the original. Refuses '
+  'with LG001, LG002, LG004, LG006, LG009, 22003, 22023 (not a TOP_UP) and 22004.';
+
+revoke all on function
+  pgledger.refund(text, text, bigint, text, text, boolean, text, jsonb, boolean) from public;
