@@ -10,7 +10,10 @@ declare
   v_resumes_at timestamptz;
   v_request pgledger._request;
 begin
-  v_hot := pgledger._without_due(pgledger._balance_now(_auto_top_up.account_id), clock_timestamp());
+  select b.* into strict v_hot
+  from pgledger.balances b
+  where b.account_id = _auto_top_up.account_id;
+  v_hot := pgledger._without_due(v_hot, clock_timestamp());
   if not coalesce(v_hot.balance - v_hot.held < v_hot.top_up_below, false)
     or v_hot.attention_at = '-infinity'
   then

@@ -14,7 +14,8 @@ begin
     perform pgledger._reject('reason', _cancel_by_key.reason, 'A reason has 1 to 1000 characters.');
   end if;
 
-  v_hot := pgledger._lock_balance(request.account_id);
+  -- What is due first, or a hold that expires just now would be closed and then released again.
+  v_hot := pgledger._settle_due(pgledger._lock_balance(request.account_id));
   v_pending := pgledger._pending_by_key(request.account_id, request.key, _cancel_by_key.is_hold);
   if v_pending.status = 'CANCELLED' then
     return pgledger._as_posting(null, v_pending, v_hot, true);
@@ -22,7 +23,6 @@ begin
     return pgledger._refuse_settled(request, v_hot);
   end if;
 
-  v_hot := pgledger._settle_due(v_hot);
   v_now := clock_timestamp();
   update pgledger.pending_transactions p
   set status = 'CANCELLED', settled_at = v_now, reason = _cancel_by_key.reason

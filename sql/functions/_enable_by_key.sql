@@ -9,27 +9,32 @@ declare
   v_answer pgledger.posting;
 begin
   perform pgledger._check_final_amount(request);
-  v_hot := pgledger._lock_balance(request.account_id);
+  -- What is due is posted before the hold is looked up: were it the other way round, one that
+  -- expires between two looks at the clock would be closed, and then released once more.
+  v_hot := pgledger._settle_due(pgledger._lock_balance(request.account_id));
   v_pending := pgledger._pending_by_key(request.account_id, request.key, _enable_by_key.is_hold);
+
+  v_request.amount := request.amount
+    * case when _enable_by_key.is_hold or v_pending.amount < 0 then -1 else 1 end;
 
   -- Late money, known by its external_id, is owed to the payer whatever became of the announcement.
   if v_pending.key is null
     or (v_pending.status in ('CANCELLED', 'EXPIRED')
       and (request.external_id is null or v_pending.amount < 0))
   then
-    return pgledger._refuse_settled(request, v_hot);
+    return pgledger._refuse_settled(v_request, v_hot);
   elsif v_pending.status = 'ENABLED' then
-    return pgledger._replay_enabled(request, v_hot);
+    return pgledger._replay_enabled(v_request, v_hot);
   end if;
 
-  v_request.amount := coalesce(sign(v_pending.amount)::bigint * request.amount, v_pending.amount);
+  v_request.amount := coalesce(v_request.amount, v_pending.amount);
   v_request.external_id := coalesce(request.external_id, v_pending.external_id);
   v_answer := pgledger._replay_external_id(v_request, v_hot);
   if v_answer.status is not null then
     return v_answer;
   end if;
 
-  return pgledger._enable(v_request, pgledger._settle_due(v_hot), v_pending);
+  return pgledger._enable(v_request, v_hot, v_pending);
 end;
 $$;
 

@@ -18,7 +18,9 @@ begin
   where a.account_id = credit.account_id;
 
   -- The sender has nothing under this key, so on the receiver it stands for something else.
-  if exists (select from pgledger.get_transaction(credit.account_id, credit.key)) then
+  if credit.key is not null
+    and exists (select from pgledger.get_transaction(credit.account_id, credit.key))
+  then
     code := 'LG002';
     detail := jsonb_build_object('account_id', credit.account_id);
   elsif v_to_currency is null and receiver.seq = 0 then
@@ -26,7 +28,8 @@ begin
     detail := jsonb_build_object('account_id', credit.account_id);
   elsif coalesce(v_from_currency, 'CREDIT') <> coalesce(v_to_currency, 'CREDIT') then
     perform pgledger._reject('to_account_id', credit.account_id,
-      'Both accounts must have one currency; this one has ' || v_to_currency || '.');
+      'Both accounts must have one currency; this one has '
+      || coalesce(v_to_currency, 'CREDIT') || '.');
   else
     select j.code, j.detail into code, detail from pgledger._judge(debit, sender) j;
     if code is null then

@@ -12,7 +12,10 @@ begin
   if v_status is null then
     return pgledger._refuse(request, hot, 'LG006', '{}');
   end if;
-  return pgledger._refuse(request, hot, 'LG007', jsonb_build_object('status', v_status));
+  -- The reader goes by the clock of the statement: what it still sees pending expired while this
+  -- call waited for its lock.
+  return pgledger._refuse(request, hot, 'LG007', jsonb_build_object(
+    'status', case v_status when 'PENDING' then 'EXPIRED' else v_status end));
 end;
 $$;
 

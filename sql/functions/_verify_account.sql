@@ -12,7 +12,9 @@ begin atomic
       a.status is distinct from 'CLOSED'
         or (b.balance = 0 and not exists (
           select from pgledger.pending_transactions p
-          where p.account_id = b.account_id and p.status = 'PENDING')),
+          where p.account_id = b.account_id
+            and pgledger._pending_status(p.status, p.expires_at, statement_timestamp())
+              = 'PENDING')),
       'balance 0 and nothing pending', 'balance ' || b.balance)
   ) r (rule, holds, expected, found)
   where b.account_id = _verify_account.account_id and not r.holds;
