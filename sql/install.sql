@@ -152,3 +152,6 @@
 \ir functions/_verify_auto_top_up.sql
 \ir functions/_verify_guard.sql
 \ir functions/verify.sql
+
+-- Last: all of the above is here.
+\ir functions/_schema_version.sql

@@ -169,14 +169,31 @@ def migrate_with_yoyo_into_the_schema(url: str, _pg_bin: Path) -> None:
     assert pending(url) == []
 
 
+def marks(url: str) -> list[str]:
+    rows = execute(url, "select migration_id from pgledger._yoyo_migration order by 1")
+    return [migration for (migration,) in rows]
+
+
+def adopt(url: str) -> None:
+    """What is there already is marked, not run: an older migration would undo a newer one."""
+    assert pending(url) == []
+    assert migrate(url) == []
+    assert marks(url) == KNOWN
+
+
 def migrate_after_yoyo(url: str, pg_bin: Path) -> None:
     migrate_with_yoyo(url, pg_bin)
-    migrate_with_pgledger(url, pg_bin)
+    adopt(url)
 
 
 def migrate_after_an_install(url: str, pg_bin: Path) -> None:
     install_with_a_driver(url, pg_bin)
-    migrate_with_pgledger(url, pg_bin)
+    adopt(url)
+
+
+def migrate_with_psql_after_an_install(url: str, pg_bin: Path) -> None:
+    install_with_a_driver(url, pg_bin)
+    migrate_with_psql(url, pg_bin)
 
 
 @pytest.mark.parametrize(
@@ -190,6 +207,7 @@ def migrate_after_an_install(url: str, pg_bin: Path) -> None:
         migrate_with_yoyo_into_the_schema,
         migrate_after_yoyo,
         migrate_after_an_install,
+        migrate_with_psql_after_an_install,
     ],
 )
 def test_every_way_to_the_ledger_ends_in_the_same_ledger(
@@ -299,7 +317,7 @@ def test_processes_that_migrate_at_once_queue_and_one_does_the_work(empty_databa
     assert [process.returncode for process in processes] == [0, 0, 0, 0]
 
 
-def test_a_migration_whose_mark_was_lost_in_a_crash_runs_again(
+def test_a_migration_whose_mark_was_lost_in_a_crash_is_marked_again(
     empty_database: str, pg_bin: Path, fresh: str
 ) -> None:
     for migration in KNOWN:
@@ -308,8 +326,25 @@ def test_a_migration_whose_mark_was_lost_in_a_crash_runs_again(
             empty_database,
             f"delete from pgledger._yoyo_migration where migration_id = '{migration}'",
         )
-        assert migrate(empty_database, to=migration) == [migration]
+        # The first one does not say yet which it is, and runs again.
+        again = [migration] if migration == "0001_ledger" else []
+        assert pending(empty_database, to=migration) == again
+        assert migrate(empty_database, to=migration) == again
+        assert marks(empty_database) == KNOWN[: KNOWN.index(migration) + 1]
     assert dump(empty_database, pg_bin, "--inserts") == fresh
+
+
+def test_each_migration_can_be_run_again(empty_database: str, pg_bin: Path, fresh: str) -> None:
+    for migration in KNOWN:
+        assert migrate(empty_database, to=migration) == [migration]
+        file = migrations_directory() / f"{migration}.sql"
+        psql(empty_database, pg_bin, "--set=ON_ERROR_STOP=1", "-1", "--file", file)
+    assert dump(empty_database, pg_bin, "--inserts") == fresh
+
+
+def test_the_sources_say_which_migration_they_are_at(empty_database: str) -> None:
+    execute(empty_database, install_script())
+    assert execute(empty_database, "select pgledger._schema_version()") == [(KNOWN[-1],)]
 
 
 def test_a_process_that_is_killed_leaves_no_lock_behind(

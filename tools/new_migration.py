@@ -156,10 +156,7 @@ def write(name: str, server_url: str, programs: Path, sources: Path, migrations:
     if not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name):
         raise ValueError(f"{name!r} is not a name for a migration: use lower_case_words")
     known = known_migrations(migrations)
-    with _database(server_url) as url:
-        with psycopg.connect(url) as connection:
-            connection.execute(install_script(sources).encode())
-        fresh = _everything(url, programs)
+    fresh = _installed(server_url, programs, sources)
     migrated = {}
     if known:
         with _database(server_url) as url:
@@ -169,6 +166,8 @@ def write(name: str, server_url: str, programs: Path, sources: Path, migrations:
         return "nothing differs"
     number = int(known[-1].partition("_")[0]) + 1 if known else 1
     new = f"{number:04d}_{name}"
+    set_version(sources, new)
+    fresh = _installed(server_url, programs, sources)
     parts = [f"-- depends: {known[-1] if known else ''}".rstrip() + "\n", LOCK_TIMEOUT + "\n"]
     parts += _update(sources, migrated, fresh) if known else _texts(sources, manifest(sources))
     rollback = ROLLBACK.format(
@@ -177,6 +176,15 @@ def write(name: str, server_url: str, programs: Path, sources: Path, migrations:
     (migrations / f"{new}.sql").write_text("\n".join(parts))
     (migrations / f"{new}.rollback.sql").write_text(rollback)
     return f"wrote {new}: finish the part by hand, if it has one, and run the tests"
+
+
+def set_version(sources: Path, migration: str) -> None:
+    """Let the sources say that they are what a database is after this migration."""
+    file = sources / "functions" / "_schema_version.sql"
+    if file.exists():
+        file.write_text(
+            re.sub(r"\$\$ select '\w+' \$\$", f"$$ select '{migration}' $$", file.read_text())
+        )
 
 
 def dump(url: str, programs: Path, *options: str) -> str:
@@ -216,6 +224,14 @@ def _database(server_url: str) -> Iterator[str]:
             yield make_conninfo(server_url, dbname=name)
         finally:
             connection.execute(f"drop database {name} with (force)".encode())
+
+
+def _installed(server_url: str, programs: Path, sources: Path) -> Sections:
+    """Return the dump of a database made from the sources."""
+    with _database(server_url) as url:
+        with psycopg.connect(url) as connection:
+            connection.execute(install_script(sources).encode())
+        return _everything(url, programs)
 
 
 def _everything(url: str, programs: Path) -> Sections:

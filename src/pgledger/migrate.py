@@ -73,23 +73,36 @@ values (2, pg_catalog.timezone('utc', pg_catalog.now()))
 on conflict (version) do nothing;
 """
 
-_MIGRATION_SQL = """
-select exists (
-  select from pgledger._yoyo_migration where migration_id = '{id}'
-) as pgledger_applied \\gset
-\\if :pgledger_applied
-\\echo {id} is applied already
-\\else
-\\echo {id}
-begin;
-{body}
+# The migration a database is at, as it says itself; null where it is older than that. To run an
+# older migration over it would put old functions back, or fail over what they do not know.
+_VERSION_SQL = """\
+(
+  select pg_catalog.substring(p.prosrc, '[0-9]{4}_[0-9a-z_]+')
+  from pg_catalog.pg_proc as p
+  where p.oid = pg_catalog.to_regprocedure('pgledger._schema_version()')
+)"""
+
+_MARK_SQL = """\
 insert into pgledger._yoyo_migration (migration_hash, migration_id, applied_at_utc)
 values (
   pg_catalog.encode(pg_catalog.sha256('{id}'), 'hex'),
   '{id}',
   pg_catalog.timezone('utc', pg_catalog.now())
-);
-commit;
+)
+on conflict (migration_hash) do nothing;
+"""
+
+_MIGRATION_SQL = """
+select exists (
+  select from pgledger._yoyo_migration where migration_id = '{id}'
+) or coalesce({version} >= '{id}', false) as pgledger_applied \\gset
+\\if :pgledger_applied
+\\echo {id} is applied already
+{mark}\\else
+\\echo {id}
+begin;
+{body}
+{mark}commit;
 \\endif
 """
 
@@ -135,7 +148,7 @@ def pending(
     """
     wanted = _through(known_migrations(directory), to)
     with _session(database_url) as session, _words(session):
-        return _unapplied(session, known_migrations(directory), wanted)
+        return _unapplied(session, known_migrations(directory), wanted)[0]
 
 
 def migrate(
@@ -147,7 +160,8 @@ def migrate(
     ``to`` that the database is past, changes nothing and returns an empty list: the ledger only
     goes forward. Each migration is a transaction of its own. Several processes may migrate one
     database at once: they queue. A process that dies half way leaves nothing behind that needs
-    clearing up; the next one carries on.
+    clearing up; the next one carries on. What is in the database already without a mark, because it
+    came by ``install.sql`` or another yoyo, is only marked.
 
     Raises :class:`MigrationError`.
     """
@@ -155,9 +169,12 @@ def migrate(
     wanted = _through(known, to)
     with _session(database_url) as session, _words(session):
         session.execute(f"select {_LOCK_SQL}")
-        ids = _unapplied(session, known, wanted)
-        if ids:
+        ids, unmarked = _unapplied(session, known, wanted)
+        if ids or unmarked:
             session.execute(_BOOKKEEPING_SQL)
+            for migration in unmarked:
+                session.execute(_MARK_SQL.format(id=migration).encode())
+        if ids:
             _apply(session, database_url, directory or migrations_directory(), ids)
         return ids
 
@@ -211,17 +228,21 @@ def _through(known: Sequence[str], last: str | None) -> list[str]:
 
 def _unapplied(
     session: psycopg.Connection[Any], known: Sequence[str], wanted: Sequence[str]
-) -> list[str]:
-    applied: set[str] = set()
+) -> tuple[list[str], list[str]]:
+    """Return which of the wanted are to be applied, and which are there without a mark."""
+    marked: set[str] = set()
     if session.execute("select to_regclass('pgledger._yoyo_migration')").fetchone() != (None,):
         rows = session.execute("select migration_id from pgledger._yoyo_migration")
-        applied = {migration for (migration,) in rows}
-    if newer := sorted(applied - set(known)):
+        marked = {migration for (migration,) in rows}
+    versions = {version for (version,) in session.execute(f"select {_VERSION_SQL}".encode())}
+    if newer := sorted((marked | versions) - {None, *known}):
         raise MigrationError(
             f"the database is newer than this pgledger: it has {', '.join(newer)}, and the newest "
             f"migration known here is {known[-1] if known else 'none'}. Install the newer pgledger."
         )
-    return [migration for migration in wanted if migration not in applied]
+    there = _through(known, version) if (version := versions.pop()) else []
+    unapplied = [migration for migration in wanted if migration not in {*marked, *there}]
+    return unapplied, [migration for migration in there if migration not in marked]
 
 
 def _script(ids: Sequence[str], directory: Path | None) -> str:
@@ -236,7 +257,10 @@ def _script(ids: Sequence[str], directory: Path | None) -> str:
     ]
     for migration in ids:
         body = (directory / f"{migration}.sql").read_text(encoding="utf-8")
-        parts.append(_MIGRATION_SQL.format(id=migration, body=body))
+        mark = _MARK_SQL.format(id=migration)
+        parts.append(
+            _MIGRATION_SQL.format(id=migration, version=_VERSION_SQL, body=body, mark=mark)
+        )
     parts.append(f"\ndo $$ begin perform {_UNLOCK_SQL}; end $$;\nreset client_min_messages;\n")
     return "".join(parts)
 
