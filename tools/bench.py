@@ -78,8 +78,21 @@ from generate_series(1, %(accounts)s) i;
 insert into pgledger.transactions (account_id, seq, amount, running_balance, created_at, type)
 select 'user-' || i, 1, 1000000000000, 1000000000000, now(), 'TOP_UP'
 from generate_series(1, %(accounts)s) i;
+-- As in a ledger that has been used for a while: an empty table would be planned for as one.
+insert into pgledger.pending_transactions (
+  account_id, key, amount, created_at, settled_at, type, status)
+select 'past-' || i, 'k', -1, now(), now(), 'USAGE', 'ENABLED' from generate_series(1, 20000) i;
 insert into bare.balances select * from pgledger.balances;
 insert into bare.transactions select * from pgledger.transactions;
+"""
+
+# The same accounts under other names, each with a hold that expires some day, or an auto-top-up.
+VARIANTS = """
+select pgledger.grant_credits('held-' || i, 1000000000000) from generate_series(1, %(accounts)s) i;
+select pgledger.hold('held-' || i, 1, 'h', now() + interval '1 year')
+from generate_series(1, %(accounts)s) i;
+select pgledger.grant_credits('armed-' || i, 1000000000000) from generate_series(1, %(accounts)s) i;
+select pgledger.set_auto_top_up('armed-' || i, 1000, 1000) from generate_series(1, %(accounts)s) i;
 """
 
 LONG_HISTORY = """
@@ -109,6 +122,13 @@ def spend_script(account: str, key: str, reference: str) -> str:
     call = calls.spend(account, 5, key=key if key != "null" else None, reference=reference or None)
     values = {"account_id": account, "amount": "5", "key": key, "reference": f"'{reference}'"}
     return call.query.decode() % {name: values[name] for name in call.arguments}
+
+
+def hold_script(account: str, key: str) -> str:
+    """Write a hold and its capture, two statements, as a pgbench script."""
+    hold, capture = calls.hold(account, 5, key=key), calls.capture(account, key)
+    values = {"account_id": account, "amount": "5", "key": key}
+    return f"{hold.query.decode() % values};\n{capture.query.decode() % values}"
 
 
 def floor_script(account: str, key: str, reference: str) -> str:
@@ -169,7 +189,8 @@ class Bench:
     def _script(self, name: str, statement: str) -> Path:
         path = self.directory / f"{name}.sql"
         draws = f"\\set a random(1, {ACCOUNTS})\n\\set k random(1, 9000000000000000000)\n"
-        path.write_text(draws + " ".join(statement.split()) + ";\n", encoding="utf-8")
+        lines = (" ".join(line.split()) for line in statement.split(";\n"))
+        path.write_text(draws + ";\n".join(lines) + ";\n", encoding="utf-8")
         return path
 
     def _slice(self, script: Path, clients: int) -> float:
@@ -196,7 +217,7 @@ def prepare(url: str) -> None:
         connection.execute("drop schema if exists pgledger cascade")
         connection.execute(migrate.install_script().encode())
         connection.execute(BARE_TABLES)
-        for statement in FILL.split(";"):
+        for statement in (FILL + VARIANTS).split(";\n"):
             if statement.strip():
                 connection.execute(statement, {"accounts": ACCOUNTS})
         connection.execute("vacuum analyze")
@@ -227,6 +248,26 @@ def compare_all(bench: Bench) -> None:
         clients=8,
         goal=None,
     )
+    for clients in (1, 8):
+        keyed = spend_script(many, "'k' || :k", "")
+        bench.compare(
+            "hold and capture / two spends with a key",
+            hold_script(many, "'h' || :k"),
+            keyed + ";\n" + spend_script(many, "'l' || :k", ""),
+            clients=clients,
+            goal=0.8,
+        )
+        for name, account in (
+            ("auto-top-up armed", "'armed-' || :a"),
+            ("one open hold", "'held-' || :a"),
+        ):
+            bench.compare(
+                f"spend, key, {name} / plain",
+                spend_script(account, "'k' || :k", ""),
+                keyed,
+                clients=clients,
+                goal=0.9,
+            )
     for clients in (1, 8):
         bench.compare(
             "get_credits / bare primary-key select",
