@@ -14,6 +14,13 @@ declare
   v_monthly_count bigint := 1::bigint;
   v_monthly_amount numeric := settings.amount::numeric;
 begin
+  -- Without a limit there is nothing to count, however many there were this month.
+  if num_nonnulls(settings.daily_count_limit, settings.daily_amount_limit,
+    settings.monthly_count_limit, settings.monthly_amount_limit) = 0
+  then
+    return null;
+  end if;
+
   for v_number in reverse settings.intents..1 loop
     select coalesce(p.created_at, t.created_at) at time zone 'UTC' as created_at,
       coalesce(t.amount, p.amount) as amount,

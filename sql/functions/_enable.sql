@@ -10,17 +10,18 @@ declare
   v_detail jsonb;
   v_now timestamptz;
 begin
+  v_final.type := pending.type;
+  v_final.reference := pending.reference;
+
   if pending.amount < 0 then
     -- What was reserved is there, whatever the floor and the status say now.
     v_final.shortfall := 'FORCE';
     v_final.released := -pending.amount;
     if request.amount < pending.amount then
-      return pgledger._refuse(request, hot, 'LG009', jsonb_build_object(
+      return pgledger._refuse(v_final, hot, 'LG009', jsonb_build_object(
         'original', pending.key, 'remaining', -pending.amount, 'requested', -request.amount));
     end if;
   end if;
-  v_final.type := pending.type;
-  v_final.reference := pending.reference;
   v_final.metadata :=
     case when request.metadata is null then pending.metadata
     else coalesce(pending.metadata, '{}') || request.metadata end;

@@ -13,6 +13,7 @@ declare
   v_balance bigint;
   v_available bigint;
   v_is_low boolean;
+  v_attention_at timestamptz;
   v_answer pgledger.posting;
 begin
   <<try>>
@@ -55,8 +56,10 @@ begin
       return case when v_is_low
         then pgledger._watched(v_answer, -_hold.amount, _hold.reference) else v_answer end;
     end;
+    v_attention_at := pgledger._attention_at(_hold.account_id);
     update pgledger.balances b
-    set held = b.held - _hold.amount, pending_rows = b.pending_rows - 1
+    set held = b.held - _hold.amount, pending_rows = b.pending_rows - 1,
+        attention_at = v_attention_at
     where b.account_id = _hold.account_id;
   end;
   return pgledger._post_under_lock(row(

@@ -10,7 +10,7 @@ begin
   from pgledger.transactions t
   where t.account_id = request.account_id and t.key = request.key;
 
-  if coalesce(request.amount = abs(v_posted.amount), true)
+  if coalesce(request.amount = v_posted.amount, true)
     and coalesce(request.external_id = v_posted.external_id, true)
   then
     return pgledger._as_posting(v_posted, null, hot, true);

@@ -48,7 +48,10 @@ begin
   where b.account_id = hot.account_id
   returning b.* into v_hot;
 
-  return pgledger._without_due(v_hot, v_now);
+  v_hot := pgledger._without_due(v_hot, v_now);
+  -- Seen to, as far as this call is concerned: a second look would close as many again.
+  v_hot.attention_at := 'infinity';
+  return v_hot;
 end;
 $$;
 

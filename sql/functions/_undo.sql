@@ -7,12 +7,15 @@ declare
   v_hot pgledger.balances;
   v_original pgledger.transactions;
 begin
-  perform pgledger._checked_account(request.account_id);
   perform pgledger._checked_key(_undo.original_key);
   if request.amount <= 0 then
     perform pgledger._reject('amount', request.amount::text,
       'Undo a positive whole number of minor units, or all that remains without an amount.');
   end if;
+  -- A misuse is refused as one, whether or not there is such an original.
+  v_request.amount := coalesce(request.amount, 1);
+  perform pgledger._check_request(v_request);
+  v_request.amount := request.amount * case request.type when 'REFUND' then -1 else 1 end;
 
   v_hot := pgledger._lock_balance(request.account_id);
   select t.* into v_original
@@ -22,7 +25,7 @@ begin
 
   if not found then
     return pgledger._refuse(
-      request, v_hot, 'LG006', jsonb_build_object('original_key', _undo.original_key));
+      v_request, v_hot, 'LG006', jsonb_build_object('original_key', _undo.original_key));
   elsif (request.type = 'REFUND') <> (v_original.type = 'TOP_UP')
     or v_original.type in ('REVERSAL', 'REFUND', 'EXPIRY', 'TRANSFER')
     or (request.type = 'REFUND' and v_original.amount < 0)

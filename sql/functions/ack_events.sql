@@ -7,6 +7,9 @@ declare
   v_event record;
   v_acked bigint := 0::bigint;
 begin
+  if ack_events.account_ids is null then
+    perform pgledger._reject('account_ids', null, 'Name the account of each event.');
+  end if;
   if cardinality(ack_events.account_ids) is distinct from cardinality(ack_events.seqs) then
     perform pgledger._reject('seqs', cardinality(ack_events.seqs)::text,
       'Give one seq for each account id.');
@@ -18,6 +21,11 @@ begin
     from unnest(ack_events.account_ids, ack_events.seqs) g (account_id, seq)
     order by g.account_id collate "C", g.seq
   loop
+    if v_event.account_id is null or v_event.seq is null then
+      perform pgledger._reject(
+        case when v_event.account_id is null then 'account_ids' else 'seqs' end, null,
+        'Name each event by its account and its seq.');
+    end if;
     update pgledger.events e
     set acked_at = v_now
     where e.account_id = v_event.account_id and e.seq = v_event.seq and e.acked_at is null;

@@ -16,6 +16,10 @@ declare
   v_from pgledger.balances;
   v_to pgledger.balances;
 begin
+  if not coalesce(transfer.amount > 0, false) then
+    perform pgledger._reject('amount', transfer.amount::text,
+      'A transfer is a positive whole number of minor units.');
+  end if;
   v_debit := row(
     transfer.from_account_id, -transfer.amount, 'TRANSFER', transfer.key, false, null, 'REFUSE',
     transfer.reference, null, transfer.metadata, transfer.raise_refusals,
@@ -24,10 +28,6 @@ begin
   v_credit.account_id := pgledger._checked_account(transfer.to_account_id);
   v_credit.amount := transfer.amount;
   v_credit.counterparty := pgledger._checked_account(transfer.from_account_id);
-  if not coalesce(transfer.amount > 0, false) then
-    perform pgledger._reject('amount', transfer.amount::text,
-      'A transfer is a positive whole number of minor units.');
-  end if;
   if transfer.from_account_id = transfer.to_account_id then
     perform pgledger._reject('to_account_id', transfer.to_account_id,
       'A transfer is between two accounts.');
