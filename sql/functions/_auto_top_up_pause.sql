@@ -21,7 +21,7 @@ begin
     return null;
   end if;
 
-  for v_number in reverse settings.intents..1 loop
+  for v_number in reverse settings.intents::integer..1 loop
     select coalesce(p.created_at, t.created_at) at time zone 'UTC' as created_at,
       coalesce(t.amount, p.amount) as amount,
       t.seq is not null or p.status = 'PENDING' as counts

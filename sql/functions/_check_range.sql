@@ -5,8 +5,8 @@ language plpgsql
 as $$
 declare
   v_is_hold boolean := request.announced and _check_range.applied < 0;
-  v_balance numeric := hot.balance;
-  v_held numeric := hot.held;
+  v_balance numeric := hot.balance::numeric;
+  v_held numeric := hot.held::numeric;
 begin
   if v_is_hold then
     v_held := v_held - _check_range.applied;

@@ -4,7 +4,7 @@ language plpgsql
 as $$
 #variable_conflict use_column
 declare
-  v_count bigint := cardinality(_emit.payloads);
+  v_count bigint := cardinality(_emit.payloads)::bigint;
   v_last bigint;
   v_now timestamptz := clock_timestamp();
 begin

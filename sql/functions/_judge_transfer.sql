@@ -6,7 +6,6 @@ create or replace function pgledger._judge_transfer(
 language plpgsql
 as $$
 declare
-  v_answer pgledger.posting;
   v_from_currency text;
   v_to_currency text;
 begin

@@ -26,7 +26,7 @@ begin
     returning p.key, p.amount, p.expires_at, p.reference
   )
   select
-    coalesce(sum(-c.amount), 0),
+    coalesce(sum(-c.amount), 0)::bigint,
     array_agg(
       jsonb_build_object(
         'key', c.key, 'amount', -c.amount, 'expired_at', c.expires_at, 'reference', c.reference)

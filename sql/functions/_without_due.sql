@@ -6,7 +6,7 @@ declare
   v_hot pgledger.balances := hot;
 begin
   if hot.attention_at <= _without_due.at then
-    select hot.held + coalesce(sum(p.amount), 0) into v_hot.held
+    select (hot.held + coalesce(sum(p.amount), 0))::bigint into v_hot.held
     from pgledger.pending_transactions p
     where p.account_id = hot.account_id
       and p.status = 'PENDING'
