@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -27,14 +28,38 @@ def test_it_tells_the_main_job(shown: str) -> None:
         "PENDING +500; 1000 available",
         "POSTED +500; 1500 available",
         "replayed, nothing changed; 1500 available",
-        "LG001 insufficient credits: available 1000, requested 1500, missing 500",
-        "POSTED -1000; 0 available",
-        "report-7: -1000, chat-2: -300, chat-1: -200",
+        "LG001 insufficient credits: available 920, requested 1500, missing 580",
+        "POSTED -920; 0 available",
+        "report-8: -920, report-7: -700, chat-2: -480, chat-1: -200",
         "-> balance 1000",
         "0 disagreements",
         "pgledger up",
     ):
         assert words in shown
+
+
+def test_it_holds_an_estimate_and_captures_the_real_cost(shown: str) -> None:
+    held = shown.index("balance 1000, held 400, available 600")
+    captured = shown.index("POSTED -180; 820 available")
+    assert held < captured < shown.index("balance 820, held 0, available 820")
+
+
+def test_a_spend_asks_for_a_top_up_which_is_collected(shown: str) -> None:
+    assert "-> top_up_requested: key #auto-1, amount 800, available 120" in shown
+    assert "POSTED +800; 920 available" in shown
+
+
+def test_a_chargeback_leaves_a_debt_and_a_top_up_clears_it(shown: str) -> None:
+    debt = shown.index("balance -500, held 0, available -500")
+    assert "LG001 insufficient credits: available -500, requested 10, missing 510" in shown
+    assert "undoes #2" in shown
+    assert debt < shown.index("POSTED +800; 300 available") < shown.index("POSTED -10; 290")
+
+
+def test_it_shows_the_end_of_the_journal_after_each_step(shown: str) -> None:
+    steps = re.findall(r"^(\d+)\. ", shown, re.MULTILINE)
+    assert steps == [str(number) for number in range(1, 13)]
+    assert shown.count("   seq  type ") == len(steps) - 1
 
 
 def test_it_fits_a_terminal(shown: str) -> None:
@@ -49,8 +74,10 @@ def test_it_can_be_told_again_and_leaves_no_server_behind(
     monkeypatch.setattr(embedded, "_roomy", lambda: str(place))
     result = CliRunner().invoke(cli, ["demo", "--json"])
     told = json.loads(result.stdout)
-    assert [len(step["events"]) for step in told["steps"]] == [1, 3, 3, 1, 2, 3]
-    assert [row["amount"] for row in told["history"]] == [-1000, -300, -80, -120, 500, 1000]
+    assert [len(step["deeds"]) for step in told["steps"]] == [1, 3, 3, 1, 1, 2, 4, 1, 2, 2, 2, 3]
+    assert [row["amount"] for row in told["history"][:4]] == [-10, 800, -500, -920]
+    assert told["steps"][4]["balance"]["held"] == 400
+    assert told["steps"][-2]["history"] == told["history"][:3]
     place.rmdir()  # which only an empty directory lets happen
 
 
@@ -71,9 +98,10 @@ def test_it_refuses_a_database_that_it_is_told_to_use(database_url: str) -> None
 
 def test_the_calls_it_shows_are_the_calls_it_makes(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
-        shown = [event for step in demo.story(Ledger(connection)) for event in step.events]
+        shown = [deed for step in demo.story(Ledger(connection)) for deed in step.deeds]
         connection.execute("set search_path = pgledger")
-        for event in shown:
-            if "LG001" not in event.answer:
-                connection.execute(f"select {event.call}".encode())  # each a repeat, or a read
-        assert connection.execute("select count(*) from history('alice')").fetchone() == (6,)
+        journal = connection.execute("select * from history('alice')").fetchall()
+        for deed in shown:
+            if "LG001" not in deed.answer:
+                connection.execute(f"select {deed.call}".encode())  # each a repeat, or a read
+        assert connection.execute("select * from history('alice')").fetchall() == journal

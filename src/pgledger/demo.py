@@ -1,4 +1,4 @@
-"""The main job as a story: credits are bought, spent, and accounted for.
+"""The main job as a story: credits are bought, held, spent, taken back, and accounted for.
 
 It posts what can never be deleted, so it is for a database of its own.
 """
@@ -6,20 +6,24 @@ It posts what can never be deleted, so it is for a database of its own.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TypeVar
 
 from pgledger import calls
 from pgledger.calls import Call
 from pgledger.client import Ledger
 from pgledger.errors import LedgerError
-from pgledger.records import Posting
+from pgledger.records import Balance, Posting, Transaction
 
 ACCOUNT = "alice"
+# How much of the journal is shown after a step.
+SHOWN = 3
+Chapter = Iterator[tuple[str, Sequence["Deed"]]]
 R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class Deed:
     """One call as a client makes it in SQL, and what came of it."""
 
     call: str
@@ -28,22 +32,40 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of the story."""
+    """A step of the story; ``history`` is the end of the journal after it, newest first."""
 
     title: str
-    events: Sequence[Event]
+    deeds: Sequence[Deed]
+    history: Sequence[Transaction]
+    balance: Balance
 
 
 def story(ledger: Ledger) -> Iterator[Step]:
     """Live through the story on ``ledger``, a step at a time."""
-    bought = ledger.top_up(ACCOUNT, 1000, key="order-1")
+    chapters = (_bought, _spent, _streamed, _topped_up, _refused, _charged_back)
+    for chapter in chapters:
+        for title, deeds in chapter(ledger):
+            yield Step(
+                title,
+                deeds,
+                ledger.history(ACCOUNT, limit_count=SHOWN),
+                ledger.get_balance(ACCOUNT),
+            )
     yield Step(
-        "Alice buys credits, which opens her account.",
-        [Event(spelled(calls.top_up(ACCOUNT, 1000, key="order-1")), _posted(bought))],
+        "Every balance can be explained, at any time, and checked.",
+        _explained(ledger),
+        [],
+        ledger.get_balance(ACCOUNT),
     )
 
+
+def _bought(ledger: Ledger) -> Chapter:
+    yield (
+        "Alice buys credits, which opens her account.",
+        [_post(ledger, calls.top_up(ACCOUNT, 1000, key="order-1"))],
+    )
     enable = calls.enable_transaction(ACCOUNT, "order-2", external_id="pi_42")
-    yield Step(
+    yield (
         "A payment is announced; webhook and success page both enable it: paid once.",
         [
             _post(ledger, calls.top_up(ACCOUNT, 500, key="order-2", is_active=False)),
@@ -52,8 +74,10 @@ def story(ledger: Ledger) -> Iterator[Step]:
         ],
     )
 
+
+def _spent(ledger: Ledger) -> Chapter:
     first = calls.spend(ACCOUNT, 120, key="msg-1", reference="chat-1")
-    yield Step(
+    yield (
         "She spends; each spend names the chat it belongs to.",
         [
             _post(ledger, first),
@@ -61,60 +85,135 @@ def story(ledger: Ledger) -> Iterator[Step]:
             _post(ledger, calls.spend(ACCOUNT, 300, key="msg-3", reference="chat-2")),
         ],
     )
-    yield Step(
+    yield (
         "The network fails, the client tries again with the same key: charged once.",
         [_post(ledger, first)],
     )
-    yield Step(
-        "More than she has is refused in exact figures, or spent as far as it goes.",
+
+
+def _streamed(ledger: Ledger) -> Chapter:
+    yield (
+        "An answer streams. What it costs is not known, so an estimate is held.",
+        [_post(ledger, calls.hold(ACCOUNT, 400, key="msg-4", reference="chat-2"))],
+    )
+    yield (
+        "It is done: its cost is captured, once, and the rest is free again.",
         [
-            _post(ledger, calls.spend(ACCOUNT, 1500, key="job-1", reference="report-7")),
+            _post(ledger, calls.capture(ACCOUNT, "msg-4", amount=180)),
+            _post(ledger, calls.capture(ACCOUNT, "msg-4", amount=180)),
+        ],
+    )
+
+
+def _topped_up(ledger: Ledger) -> Chapter:
+    settings = calls.set_auto_top_up(ACCOUNT, 200, 800)
+    set_up = ledger.run(settings)
+    spent = _post(ledger, calls.spend(ACCOUNT, 700, key="job-1", reference="report-7"))
+    claim = calls.claim_events()
+    (event,) = ledger.run(claim)
+    asked = ", ".join(f"{name} {event.payload[name]}" for name in ("key", "amount", "available"))
+    acknowledge = calls.ack_events([event.account_id], [event.seq])
+    yield (
+        "She sets an auto-top-up. The spend that leaves less than 200 asks for it.",
+        [
+            Deed(spelled(settings), f"{set_up.mode}: below {set_up.threshold}, {set_up.amount}"),
+            spent,
+            Deed(spelled(claim), f"{event.kind}: {asked}"),
+            Deed(spelled(acknowledge), f"{ledger.run(acknowledge)} handled"),
+        ],
+    )
+    yield (
+        "Her card is charged, and what was asked for is enabled.",
+        [
             _post(
                 ledger,
-                calls.spend(ACCOUNT, 1500, key="job-2", reference="report-7", shortfall="PARTIAL"),
+                calls.enable_transaction(ACCOUNT, str(event.payload["key"]), external_id="pi_43"),
+            )
+        ],
+    )
+
+
+def _refused(ledger: Ledger) -> Chapter:
+    yield (
+        "More than she has is refused in exact figures, or spent as far as it goes.",
+        [
+            _post(ledger, calls.spend(ACCOUNT, 1500, key="job-2", reference="report-8")),
+            _post(
+                ledger,
+                calls.spend(ACCOUNT, 1500, key="job-2", reference="report-8", shortfall="PARTIAL"),
             ),
         ],
     )
 
-    usage = calls.usage_by_reference(ACCOUNT)
-    then = calls.balance_at(ACCOUNT, bought.created_at) if bought.created_at else None
-    verify = calls.verify()
-    yield Step(
-        "Every balance can be explained, at any time, and checked.",
+
+def _charged_back(ledger: Ledger) -> Chapter:
+    yield (
+        "Her bank takes a payment back. Its credits are spent: that leaves a debt.",
         [
-            Event(
-                spelled(usage),
-                ", ".join(f"{row.reference}: {row.amount}" for row in ledger.run(usage)),
+            _post(
+                ledger,
+                calls.refund(
+                    ACCOUNT,
+                    "order-2",
+                    key="dispute-1",
+                    external_id="dp_1",
+                    fail_insufficient_credits=False,
+                ),
             ),
-            *([Event(spelled(then), f"balance {ledger.run(then)}")] if then else []),
-            Event(spelled(verify), f"{len(ledger.run(verify))} disagreements"),
+            _post(ledger, calls.spend(ACCOUNT, 10, key="msg-5", reference="chat-3")),
         ],
     )
+    yield (
+        "She ran out, so a top-up was asked for; paid now, it clears the debt.",
+        [
+            _post(ledger, calls.enable_transaction(ACCOUNT, "#auto-2", external_id="pi_44")),
+            _post(ledger, calls.spend(ACCOUNT, 10, key="msg-5", reference="chat-3")),
+        ],
+    )
+
+
+def _explained(ledger: Ledger) -> Sequence[Deed]:
+    usage = calls.usage_by_reference(ACCOUNT)
+    bought = ledger.history(ACCOUNT)[-1].created_at
+    then = calls.balance_at(ACCOUNT, bought)
+    verify = calls.verify()
+    return [
+        Deed(
+            spelled(usage),
+            ", ".join(f"{row.reference}: {row.amount}" for row in ledger.run(usage)),
+        ),
+        Deed(spelled(then), f"balance {ledger.run(then)}"),
+        Deed(spelled(verify), f"{len(ledger.run(verify))} disagreements"),
+    ]
 
 
 def spelled(call: Call[R]) -> str:
     """Return a call as SQL that a person would write."""
     function = re.search(rb"pgledger\.(\w+)\(", call.query)
+    # By position as long as it is plain what is meant, and by name from then on.
+    plain = list(takewhile({"account_id", "amount"}.__contains__, call.arguments))
     arguments = ", ".join(
-        _literal(value) if name in {"account_id", "amount"} else f"{name} => {_literal(value)}"
+        _literal(value) if name in plain else f"{name} => {_literal(value)}"
         for name, value in call.arguments.items()
     )
     return f"{function[1].decode() if function else ''}({arguments})"
 
 
 def _literal(value: object) -> str:
+    if isinstance(value, list):
+        return f"'{{{','.join(str(item) for item in value)}}}'"
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int) else f"'{value}'"
 
 
-def _post(ledger: Ledger, call: Call[Posting]) -> Event:
+def _post(ledger: Ledger, call: Call[Posting]) -> Deed:
     try:
-        return Event(spelled(call), _posted(ledger.run(call)))
+        return Deed(spelled(call), _posted(ledger.run(call)))
     except LedgerError as error:
         values = {name: error.details.get(name) for name in ("available", "requested", "missing")}
         figures = ", ".join(f"{name} {value}" for name, value in values.items())
-        return Event(spelled(call), f"{error.sqlstate} {error.message}: {figures}")
+        return Deed(spelled(call), f"{error.sqlstate} {error.message}: {figures}")
 
 
 def _posted(posting: Posting) -> str:

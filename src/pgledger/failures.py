@@ -87,7 +87,8 @@ def _usage_failure(error: click.ClickException) -> CommandError:
         return CommandError(
             f"{error.option_name} is not positive, as amounts are", Exit.USAGE, hint=hint
         )
-    return CommandError(error.format_message(), Exit.USAGE, hint=hint)
+    # click lists choices one below the other.
+    return CommandError(error.format_message().replace("\n\t", " "), Exit.USAGE, hint=hint)
 
 
 def _system_failure(error: BaseException) -> CommandError | None:
@@ -130,6 +131,8 @@ def _refusal(error: LedgerError) -> str:
         return str(error)
     if error.sqlstate == "LG001" and values["floor"]:
         phrase = phrase.replace("} available", "} available, may go down to {floor}")
+    if error.sqlstate == "LG006" and values["original_key"]:
+        values["key"] = values["original_key"]
     if error.sqlstate == "LG002":
         recorded, given = error.details["recorded"], error.details["given"]
         differing = [
@@ -147,5 +150,8 @@ _PHRASES = {
     "LG003": "the ledger does not know {account_id}",
     "LG004": "{account_id} is {status}",
     "LG005": "{account_id} has {balance}, the ceiling is {ceiling_balance}",
+    "LG006": "{account_id} has none with the key {key!r}",
+    "LG007": "{key!r} of {account_id} is {status}",
+    "LG009": "{requested} asked for, {remaining} remain of {original!r} of {account_id}",
     "22023": "{given!r}",
 }

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 import click
@@ -15,8 +17,12 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pgledger import embedded
 from pgledger.client import Ledger
 from pgledger.failures import CommandError, Exit, explained
-from pgledger.replay import COLUMNS, parse_amount
+from pgledger.replay import COLUMNS, parse_amount, shorten
 from pgledger.terminal import show_failure
+
+# Longer than anything that is meant, and far from where dates end.
+LONGEST = timedelta(days=36_500)
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 @dataclass(slots=True)
@@ -62,8 +68,8 @@ class Session:
             yield Ledger(connection)
 
 
-class Commands(click.Group):
-    """Commands that all take the global options, and tell every failure in one way."""
+class Group(click.Group):
+    """Commands that all take the global options."""
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Add a command; the global options may be given after its name, too."""
@@ -74,6 +80,35 @@ class Commands(click.Group):
         """Keep the commands in the order in which they are needed."""
         del ctx
         return list(self.commands)
+
+
+class Commands(Group):
+    """The whole program: its commands by subject, and every failure told in one way."""
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:  # noqa: ANN401 - click's own
+        """Begin with no command."""
+        super().__init__(*args, **attributes)
+        self._sections: dict[str, list[str]] = {}
+
+    def add_section(self, title: str, *commands: click.Command) -> None:
+        """Add the commands of one subject."""
+        for command in commands:
+            self.add_command(command)
+        self._sections[title] = [str(command.name) for command in commands]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by subject, in one column."""
+        del ctx
+        width = max(len(name) for name in self.commands)
+        room = formatter.width - width - 6
+        for title, names in self._sections.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [
+                        (name.ljust(width), self.commands[name].get_short_help_str(room))
+                        for name in names
+                    ]
+                )
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         """Run a command to the end of its output, whose reader may have gone."""
@@ -115,6 +150,80 @@ class Amount(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
+class Signed(click.ParamType[int]):
+    """A whole number of minor units, which may be negative."""
+
+    name = "amount"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Read the number; click may hand over what was read before."""
+        if isinstance(value, int):
+            return value
+        if not re.fullmatch("-?[0-9]{1,30}", value.strip(), re.ASCII) or abs(int(value)) >= 2**63:
+            self.fail(f"{shorten(value)} is not a whole number of minor units", param, ctx)
+        return int(value)
+
+
+class Duration(click.ParamType[timedelta]):
+    """A number of seconds, minutes, hours or days: ``15m``."""
+
+    name = "duration"
+
+    def convert(
+        self, value: str | timedelta, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        """Read the number and its unit; click may hand over what was read before."""
+        if isinstance(value, timedelta):
+            return value
+        read = re.fullmatch(r"0*([1-9][0-9]*)([smhd])", value, re.ASCII)
+        if read is None:
+            self.fail(
+                f"{shorten(value)} is not a duration: a whole number and s, m, h or d, such as 15m",
+                param,
+                ctx,
+            )
+        try:
+            duration = timedelta(**{_UNITS[read[2]]: int(read[1])})
+        except (OverflowError, ValueError):
+            duration = timedelta.max
+        if duration > LONGEST:
+            self.fail(f"{shorten(value)} is longer than {LONGEST.days} days", param, ctx)
+        return duration
+
+
+class Instant(click.ParamType[datetime]):
+    """An instant in ISO 8601 with its time zone."""
+
+    name = "instant"
+
+    def convert(
+        self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Read the instant; a local time would mean another one on each machine."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            read = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(
+                f"{shorten(value)} is not an instant in ISO 8601, such as 2030-01-31T12:00Z",
+                param,
+                ctx,
+            )
+        if read.tzinfo is None:
+            self.fail(
+                f"{shorten(value)} has no time zone: add Z for UTC, or an offset such as +02:00",
+                param,
+                ctx,
+            )
+        try:
+            return read.astimezone(UTC)
+        except OverflowError:
+            self.fail(f"{shorten(value)} is out of range", param, ctx)
+
+
 class Metadata(click.ParamType[dict[str, Any]]):
     """A JSON object."""
 
@@ -150,13 +259,16 @@ class Column(click.ParamType[tuple[str, str]]):
         name, _, column = value.partition("=")
         if not column or name not in COLUMNS:
             known = ", ".join(COLUMNS)
-            self.fail(f"{value!r} is not one of {known}, then =, then a column", param, ctx)
+            self.fail(f"{shorten(value)} is not one of {known}, then =, then a column", param, ctx)
         return name, column
 
 
 AMOUNT = Amount()
 COLUMN = Column()
+DURATION = Duration()
+INSTANT = Instant()
 METADATA = Metadata()
+SIGNED = Signed()
 
 
 def _set_database_url(ctx: click.Context, option: click.Parameter, value: str | None) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,8 +22,11 @@ from rich.text import Text
 from pgledger.client import Ledger
 from pgledger.demo import Step
 from pgledger.failures import CommandError
-from pgledger.records import Balance, Posting, Transaction
+from pgledger.records import AutoTopUp, Balance, ClaimedEvent, Event, Posting, Transaction
 from pgledger.replay import Summary
+
+# Columns that are not folded, as numbers are not.
+WHOLE = {"at (UTC)", "type"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +85,18 @@ def say_json(value: object) -> None:
     click.echo(json.dumps(value, default=_plain, indent=2))
 
 
+def say_json_line(value: object) -> None:
+    """Write one JSON document of many as a line, at once: who reads it may be waiting."""
+    click.echo(json.dumps(value, default=_plain))
+    sys.stdout.flush()
+
+
 def say_table(
-    columns: Mapping[str, bool], rows: Sequence[Sequence[object]], *, header: bool = True
+    columns: Mapping[str, bool],
+    rows: Sequence[Sequence[object]],
+    *,
+    header: bool = True,
+    indent: int = 0,
 ) -> None:
     """Write a table; ``columns`` tells of each whether it is of numbers, aligned to the right.
 
@@ -96,15 +111,18 @@ def say_table(
         table.add_column(
             Text(name, style="bold"),
             justify="right" if is_number else "left",
-            no_wrap=is_number,
+            no_wrap=is_number or name in WHOLE,
             overflow="fold",
         )
     for row in rows:
         table.add_row(*(Text("" if cell is None else printable(str(cell))) for cell in row))
+    unlimited = console.options.update(width=sys.maxsize)
+    if console.is_terminal and console.measure(table, options=unlimited).maximum > console.width:
+        table.padding = (0, 1, 0, 0)
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
-        click.echo(line.rstrip())
+        click.echo(f"{' ' * indent}{line}".rstrip())
 
 
 def printable(text: str) -> str:
@@ -117,6 +135,11 @@ def printable(text: str) -> str:
 def when(instant: datetime) -> str:
     """Return an instant as a person reads it; the column says that it is UTC."""
     return instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def iso(instant: datetime) -> str:
+    """Return an instant as a command reads it again."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _plain(value: object) -> object:
@@ -146,49 +169,141 @@ def show_balance(found: Balance, unit: Unit) -> None:
     )
 
 
-def show_posting(posting: Posting, unit: Unit) -> None:
-    """Say what a posting did."""
-    credited = posting.amount > 0
+def show_posting(
+    posting: Posting,
+    unit: Unit,
+    *,
+    done: str | None = None,
+    to: str | None = None,
+    until: str | None = None,
+) -> None:
+    """Say what a posting did; ``done`` in a better word than its type tells."""
     amount = unit.name(abs(posting.amount))
     if posting.requested_amount not in {None, posting.amount}:
         amount += f" of the {unit.show(abs(posting.requested_amount or 0))} asked for"
-    done = "credited" if credited else "spent"
-    if posting.seq is None:
-        done = "announced" if posting.status == "PENDING" else posting.status.lower()
+    deed, preposition = _deed(posting)
     say(
-        f"{done} {amount} {'to' if credited else 'from'} {posting.account_id}"
+        f"{done or deed} {amount} {preposition} {posting.account_id}"
+        + (f" to {to}" if to is not None else "")
         + (", before: this is a repeat and changed nothing" if posting.replayed else ""),
         f"available {unit.name(posting.available)}; "
         + (f"seq {posting.seq}, " if posting.seq else "")
         + f"key {posting.key}",
     )
     if posting.status == "PENDING":
-        say("not effective before pgledger.enable_transaction(account, key)")
+        named = shlex.join([posting.account_id, posting.key or ""])
+        if posting.amount > 0:
+            say(f"not effective before: pgledger enable {named}")
+        else:
+            say(
+                f"reserved {f'until {until}' if until else 'without an end'}; "
+                f"then: pgledger capture {named}"
+            )
 
 
-def show_history(page: Sequence[Transaction], unit: Unit) -> None:
+def _deed(posting: Posting) -> tuple[str, str]:
+    credited = posting.amount > 0
+    what = posting.status if posting.seq is None else posting.type
+    return _DEEDS.get(str(what), (("credited", "to"), ("spent", "from")))[0 if credited else 1]
+
+
+# Of a credit, and of a debit.
+_DEEDS = {
+    "PENDING": (("announced", "to"), ("held", "of")),
+    "CANCELLED": (("cancelled", "to"), ("released", "of")),
+    "EXPIRED": (("expired:", "to"), ("expired:", "of")),
+    "REFUND": (("refunded", "to"), ("refunded", "from")),
+    "REVERSAL": (("gave back", "to"), ("took back", "from")),
+    "TRANSFER": (("transferred", "to"), ("transferred", "from")),
+}
+
+
+def show_history(
+    page: Sequence[Transaction], unit: Unit, *, times: bool = True, indent: int = 0
+) -> None:
     """Show a page of the journal."""
     columns: dict[str, tuple[bool, Callable[[Transaction], object]]] = {
         "seq": (True, lambda row: row.seq),
-        "at (UTC)": (False, lambda row: when(row.created_at)),
+        "at (UTC)": (False, lambda row: when(row.created_at) if times else None),
         "type": (False, lambda row: row.type),
         "amount": (True, lambda row: unit.show(row.amount)),
         "balance": (True, lambda row: unit.show(row.running_balance or 0)),
         "key": (False, lambda row: row.key),
         "reference": (False, lambda row: row.reference),
         "external": (False, lambda row: row.external_id),
+        "note": (False, lambda row: _note(row, unit)),
     }
     # What no row has only takes room.
     shown = {
         name: column
         for name, column in columns.items()
-        if name not in {"reference", "external"} or any(column[1](row) for row in page)
+        if name in {"amount", "balance"} or any(column[1](row) for row in page)
     }
     say_table(
         {name: is_number for name, (is_number, _) in shown.items()},
         [[value(row) for _, value in shown.values()] for row in page],
+        indent=indent,
     )
-    say(f"amounts in {unit.code}" + (f"; 1 minor unit is {unit.show(1)}" if unit.exponent else ""))
+    if not indent:
+        say(
+            f"amounts in {unit.code}"
+            + (f"; 1 minor unit is {unit.show(1)}" if unit.exponent else "")
+        )
+
+
+def _note(row: Transaction, unit: Unit) -> str | None:
+    """Say of a movement what its figures do not: what it undoes, who else has a part in it."""
+    if row.original_seq is not None:
+        return f"undoes #{row.original_seq}"
+    if row.counterparty is not None:
+        return f"{'to' if row.amount < 0 else 'from'} {row.counterparty}"
+    if row.requested_amount != row.amount:
+        return f"of {unit.show(abs(row.requested_amount))} asked"
+    return None
+
+
+def show_auto_top_up(settings: AutoTopUp, unit: Unit) -> None:
+    """Show when an account tops itself up, and what holds it back now."""
+    instant = settings.mode == "INSTANT"
+    say(
+        f"below {unit.name(settings.threshold)} available, {settings.account_id} "
+        f"{'is topped up with' if instant else 'asks for'} {unit.name(settings.amount)}"
+    )
+    limits = {
+        "a day": (settings.daily_count_limit, settings.daily_amount_limit),
+        "a month": (settings.monthly_count_limit, settings.monthly_amount_limit),
+    }
+    for period, (count, amount) in limits.items():
+        if count is not None:
+            say(f"at most {count} {'time' if count == 1 else 'times'} {period}")
+        if amount is not None:
+            say(f"at most {unit.name(amount)} {period}")
+    if not settings.enabled:
+        say("now: disabled")
+    elif settings.waiting_for is not None:
+        named = shlex.join([settings.account_id, settings.waiting_for])
+        say(
+            f"now: waiting for {settings.waiting_for} to be enabled or cancelled",
+            f"then: pgledger enable {named}",
+        )
+    elif settings.resumes_at is not None:
+        say(f"now: at a limit until {iso(settings.resumes_at)}")
+    else:
+        say("now: armed")
+
+
+def show_event(event: ClaimedEvent | Event) -> None:
+    """Show an event of the outbox: one line, folded on a terminal that is narrower."""
+    facts = ", ".join(
+        f"{name} {value}" for name, value in event.payload.items() if value is not None
+    )
+    head = f"{when(event.created_at)}  {event.kind}  {event.account_id}"
+    line = f"{head}  {facts}".rstrip()
+    width = shutil.get_terminal_size().columns
+    if sys.stdout.isatty() and len(line) > width:
+        say(head, *wrap(facts, width, initial_indent="  ", subsequent_indent="  "))
+    else:
+        say(line.replace("\n", "\\n"))
 
 
 @contextmanager
@@ -208,11 +323,16 @@ def progress(file: BinaryIO) -> Iterator[Callable[[int], None] | None]:
 
 
 def show_step(number: int, step: Step) -> None:
-    """Show a step of the demonstration."""
-    say(f"{number}. {step.title}")
-    for event in step.events:
-        say(*wrap(event.call, 80, initial_indent="   ", subsequent_indent="     "))
-        say(f"     -> {event.answer}")
+    """Show a step of the demonstration, and the end of the journal after it."""
+    say(*wrap(f"{number}. {step.title}", 80, subsequent_indent="    "))
+    for deed in step.deeds:
+        say(*wrap(deed.call, 80, initial_indent="   ", subsequent_indent="     "))
+        say(*wrap(f"-> {deed.answer}", 80, initial_indent="     ", subsequent_indent="        "))
+    if step.history:
+        say("")
+        show_history(step.history, Unit("CREDIT"), times=False, indent=3)
+        now = step.balance
+        say(f"   balance {now.balance}, held {now.held}, available {now.available}")
     say("")
 
 

@@ -1,6 +1,6 @@
 """The public API as a user's type checker sees it; checked by mypy, never run."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
 import psycopg
@@ -9,8 +9,11 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from pgledger import (
     Account,
     AsyncLedger,
+    AutoTopUp,
     Balance,
+    ClaimedEvent,
     Disagreement,
+    Event,
     Ledger,
     Posting,
     ReferenceUsage,
@@ -31,6 +34,20 @@ def sync_facade(connection: psycopg.Connection[Any], pool: ConnectionPool) -> No
     assert_type(ledger.history("u"), list[Transaction])
     assert_type(ledger.usage_by_reference("u"), list[ReferenceUsage])
     assert_type(ledger.verify(), list[Disagreement])
+    assert_type(ledger.hold("u", 1, expires_at=datetime.now(UTC)), Posting)
+    assert_type(ledger.capture("u", "k", amount=1), Posting)
+    assert_type(ledger.release("u", "k"), Posting)
+    assert_type(ledger.refund("u", "t", 1, fail_insufficient_credits=False), Posting)
+    assert_type(ledger.reverse_transaction("u", "k"), Posting)
+    assert_type(ledger.transfer("u", "v", 1, key="k"), Posting)
+    assert_type(ledger.set_low_balance_level("u", 1), Account)
+    assert_type(ledger.set_auto_top_up("u", 1, 1, mode="INSTANT"), AutoTopUp)
+    assert_type(ledger.get_auto_top_up("u"), AutoTopUp | None)
+    assert_type(ledger.check_auto_top_up("u"), Posting | None)
+    assert_type(ledger.run_due(), int)
+    assert_type(ledger.claim_events(visibility_timeout=timedelta(minutes=1)), list[ClaimedEvent])
+    assert_type(ledger.ack_events(["u"], [1]), int)
+    assert_type(ledger.list_events("u"), list[Event])
     with ledger.transaction() as tx:
         assert_type(tx, Ledger)
     assert_type(ledger.transact(lambda tx: tx.get_credits("u")), int)
@@ -40,6 +57,9 @@ def sync_facade(connection: psycopg.Connection[Any], pool: ConnectionPool) -> No
     ledger.spend("u", 1, shortfall="NO")  # type: ignore[arg-type]
     ledger.add_transaction("u", 1, "NO")  # type: ignore[arg-type]
     ledger.top_up("u")  # type: ignore[call-arg]
+    ledger.hold("u", 1, expires_at="tomorrow")  # type: ignore[arg-type]
+    ledger.set_auto_top_up("u", 1, 1, mode="NO")  # type: ignore[arg-type]
+    ledger.transfer("u", 1)  # type: ignore[call-arg,arg-type]
 
 
 async def async_facade(connection: psycopg.AsyncConnection[Any], pool: AsyncConnectionPool) -> None:
@@ -47,6 +67,9 @@ async def async_facade(connection: psycopg.AsyncConnection[Any], pool: AsyncConn
     AsyncLedger(pool)
     assert_type(await ledger.spend("u", 1, key="k"), Posting)
     assert_type(await ledger.history("u"), list[Transaction])
+    assert_type(await ledger.hold("u", 1), Posting)
+    assert_type(await ledger.claim_events(), list[ClaimedEvent])
+    assert_type(await ledger.get_auto_top_up("u"), AutoTopUp | None)
     async with ledger.transaction() as tx:
         assert_type(tx, AsyncLedger)
 

@@ -1,0 +1,310 @@
+"""The commands that move credits, or announce, reserve and give them back."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import get_args
+
+import click
+
+from pgledger.calls import Metadata
+from pgledger.commands.common import (
+    account_argument,
+    amount_argument,
+    answer,
+    external_id_option,
+    key_argument,
+    key_option,
+    metadata_option,
+    reference_option,
+)
+from pgledger.options import AMOUNT, DURATION, INSTANT, Session
+from pgledger.records import Shortfall
+from pgledger.terminal import iso, say_json
+
+reason_option = click.option("--reason", help="Why, in your words; kept with it.")
+
+
+@click.command("top-up")
+@account_argument
+@amount_argument
+@key_option
+@external_id_option
+@reference_option
+@metadata_option
+@click.option("--pending", is_flag=True, help="Announce it: not paid yet, not effective.")
+@click.option("--ceiling", type=AMOUNT, help="Credit only what fits under this balance.")
+@click.pass_obj
+def top_up(
+    session: Session,
+    account: str,
+    amount: int,
+    *,
+    key: str | None,
+    external_id: str | None,
+    reference: str | None,
+    metadata: Metadata | None,
+    ceiling: int | None,
+    pending: bool,
+) -> None:
+    """Credit AMOUNT to ACCOUNT; the first credit opens the account."""
+    with session.ledger() as ledger:
+        posting = ledger.top_up(
+            account,
+            amount,
+            key=key,
+            is_active=not pending,
+            ceiling_balance=ceiling,
+            reference=reference,
+            external_id=external_id,
+            metadata=metadata,
+        )
+        answer(session, ledger, posting)
+
+
+@click.command()
+@account_argument
+@key_argument
+@click.argument("amount", type=AMOUNT, required=False)
+@external_id_option
+@metadata_option
+@click.pass_obj
+def enable(
+    session: Session,
+    account: str,
+    key: str,
+    amount: int | None,
+    *,
+    external_id: str | None,
+    metadata: Metadata | None,
+) -> None:
+    """Make an announced top-up effective: it was paid.
+
+    As announced, or with the final AMOUNT. An auto-top-up's KEY is quoted:
+    '#auto-1'. With --external-id also after it was cancelled: the money came
+    late.
+    """
+    with session.ledger() as ledger:
+        posting = ledger.enable_transaction(
+            account, key, external_id=external_id, metadata=metadata, amount=amount
+        )
+        answer(session, ledger, posting)
+
+
+@click.command()
+@account_argument
+@key_argument
+@reason_option
+@click.pass_obj
+def cancel(session: Session, account: str, key: str, *, reason: str | None) -> None:
+    """Drop an announced top-up: it is not paid. KEY stays taken."""
+    with session.ledger() as ledger:
+        answer(session, ledger, ledger.cancel_transaction(account, key, reason=reason))
+
+
+@click.command()
+@account_argument
+@amount_argument
+@key_option
+@reference_option
+@metadata_option
+@click.option(
+    "--shortfall",
+    type=click.Choice(get_args(Shortfall), case_sensitive=False),
+    help="When credits do not cover it: refuse it (the default), spend what is there, or go "
+    "into debt as far as the account may.",
+)
+@click.pass_obj
+def spend(
+    session: Session,
+    account: str,
+    amount: int,
+    *,
+    key: str | None,
+    reference: str | None,
+    metadata: Metadata | None,
+    shortfall: Shortfall | None,
+) -> None:
+    """Take AMOUNT from ACCOUNT for usage."""
+    with session.ledger() as ledger:
+        posting = ledger.spend(
+            account, amount, key=key, reference=reference, metadata=metadata, shortfall=shortfall
+        )
+        answer(session, ledger, posting)
+
+
+@click.command()
+@account_argument
+@amount_argument
+@key_option
+@click.option("--expires-in", type=DURATION, help="Reserve nothing after that: 30s, 15m, 1h, 7d.")
+@click.option(
+    "--expires-at",
+    type=INSTANT,
+    help="The same as an instant with its time zone, such as 2030-01-31T12:00Z.",
+)
+@reference_option
+@metadata_option
+@click.pass_obj
+def hold(
+    session: Session,
+    account: str,
+    amount: int,
+    *,
+    key: str | None,
+    expires_in: timedelta | None,
+    expires_at: datetime | None,
+    reference: str | None,
+    metadata: Metadata | None,
+) -> None:
+    """Reserve AMOUNT for usage whose cost is not known yet.
+
+    "capture" spends it, "release" gives it back. A repeat with the same key
+    must name the same instant: with --expires-in it would name a later one,
+    so repeat with --expires-at what the first answer says.
+    """
+    if expires_in is not None:
+        if expires_at is not None:
+            raise click.UsageError("--expires-in and --expires-at say the same: give one of them")
+        # Whole seconds, to be repeated by a person.
+        expires_at = (datetime.now(UTC) + expires_in).replace(microsecond=0) + timedelta(seconds=1)
+    with session.ledger() as ledger:
+        posting = ledger.hold(
+            account,
+            amount,
+            key=key,
+            expires_at=expires_at,
+            reference=reference,
+            metadata=metadata,
+        )
+        if session.json:
+            say_json(asdict(posting) | {"expires_at": expires_at})
+            return
+        answer(session, ledger, posting, until=expires_at and iso(expires_at))
+
+
+@click.command()
+@account_argument
+@key_argument
+@click.argument("amount", type=AMOUNT, required=False)
+@metadata_option
+@click.pass_obj
+def capture(
+    session: Session, account: str, key: str, amount: int | None, *, metadata: Metadata | None
+) -> None:
+    """Spend what a hold reserves; the rest is released.
+
+    AMOUNT of what the hold KEY reserves, or all of it; once.
+    """
+    with session.ledger() as ledger:
+        posting = ledger.capture(account, key, amount=amount, metadata=metadata)
+        answer(session, ledger, posting, done="captured")
+
+
+@click.command()
+@account_argument
+@key_argument
+@reason_option
+@click.pass_obj
+def release(session: Session, account: str, key: str, *, reason: str | None) -> None:
+    """Give back what the hold KEY reserves; nothing is spent."""
+    with session.ledger() as ledger:
+        answer(session, ledger, ledger.release(account, key, reason=reason))
+
+
+@click.command()
+@account_argument
+@click.argument("original_key", metavar="TOP_UP_KEY")
+@click.argument("amount", type=AMOUNT, required=False)
+@key_option
+@external_id_option
+@click.option(
+    "--chargeback", is_flag=True, help="Take it back whatever is there; it may leave a debt."
+)
+@reference_option
+@metadata_option
+@click.pass_obj
+def refund(
+    session: Session,
+    account: str,
+    original_key: str,
+    amount: int | None,
+    *,
+    key: str | None,
+    external_id: str | None,
+    chargeback: bool,
+    reference: str | None,
+    metadata: Metadata | None,
+) -> None:
+    """Take back a top-up whose money goes back to the payer.
+
+    AMOUNT of it, or all that remains. It is named by its key, or by its seq
+    in quotes: '#3'.
+    """
+    with session.ledger() as ledger:
+        posting = ledger.refund(
+            account,
+            original_key,
+            amount,
+            key=key,
+            external_id=external_id,
+            fail_insufficient_credits=not chargeback,
+            reference=reference,
+            metadata=metadata,
+        )
+        answer(session, ledger, posting)
+
+
+@click.command()
+@account_argument
+@click.argument("original_key", metavar="KEY")
+@click.argument("amount", type=AMOUNT, required=False)
+@key_option
+@reference_option
+@metadata_option
+@click.pass_obj
+def reverse(
+    session: Session,
+    account: str,
+    original_key: str,
+    amount: int | None,
+    *,
+    key: str | None,
+    reference: str | None,
+    metadata: Metadata | None,
+) -> None:
+    """Undo a spend, a grant or an adjustment.
+
+    AMOUNT of it, or all that remains, by a movement the other way. It is
+    named by its key, or by its seq in quotes: '#3'. To reverse a credit may leave a debt.
+    """
+    with session.ledger() as ledger:
+        posting = ledger.reverse_transaction(
+            account, original_key, amount, key=key, reference=reference, metadata=metadata
+        )
+        answer(session, ledger, posting)
+
+
+@click.command()
+@click.argument("from_account")
+@click.argument("to_account")
+@amount_argument
+@key_option
+@reference_option
+@metadata_option
+@click.pass_obj
+def transfer(
+    session: Session,
+    from_account: str,
+    to_account: str,
+    amount: int,
+    *,
+    key: str | None,
+    reference: str | None,
+    metadata: Metadata | None,
+) -> None:
+    """Move AMOUNT from one account to another of the same currency."""
+    with session.ledger() as ledger:
+        posting = ledger.transfer(
+            from_account, to_account, amount, key=key, reference=reference, metadata=metadata
+        )
+        answer(session, ledger, posting, to=to_account)
