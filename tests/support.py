@@ -15,8 +15,10 @@ HIGHEST = 2**63 - 1
 
 _EVERYTHING = """
 select 'account' as what, x::text as is from pgledger.accounts x
+union all select 'auto-top-up', x::text from pgledger.auto_top_ups x
 union all select 'balance', to_jsonb(x)::text from pgledger.balances x
 union all select 'currency', x::text from pgledger.currencies x
+union all select 'event', x::text from pgledger.events x
 union all select 'pending transaction', x::text from pgledger.pending_transactions x
 union all select 'transaction', x::text from pgledger.transactions x
 order by 1, 2
@@ -76,7 +78,7 @@ def refused_as_row(db: Ledger, sqlstate: str, function: str, **given: object) ->
     assert (row["status"], row["refusal"], row["replayed"]) == ("REFUSED", sqlstate, False)
     assert (row["seq"], row["running_balance"], row["created_at"]) == (None, None, None)
     assert row["amount"] == 0
-    assert row["account_id"] == given["account_id"]
+    assert row["account_id"] == given.get("account_id", given.get("from_account_id"))
     assert _everything_but_updated_at(db) == before
     return row
 
@@ -116,6 +118,42 @@ def write_history(
                 reference,
             ],
         )
+
+
+def let_expire(db: Ledger, *keys: str, account_id: str = "a", before: str = "1 minute") -> None:
+    """Move open holds of an account, all or those named, to have expired some time ago."""
+    moved = db.execute(
+        "update pgledger.pending_transactions"
+        " set expires_at = clock_timestamp() - %(before)s::interval"
+        " where account_id = %(account_id)s and status = 'PENDING' and amount < 0"
+        " and (key = any(%(keys)s) or %(keys)s::text[] = '{}')",
+        {"before": before, "account_id": account_id, "keys": list(keys)},
+    )
+    assert moved.rowcount >= max(len(keys), 1)
+    db.execute(
+        "update pgledger.balances set attention_at = least(attention_at, (select min(expires_at)"
+        " from pgledger.pending_transactions where account_id = %(account_id)s"
+        " and status = 'PENDING')) where account_id = %(account_id)s",
+        {"account_id": account_id},
+    )
+
+
+def events(db: Ledger, account_id: str = "a") -> list[tuple[str, dict[str, Any]]]:
+    """Return the kind and payload of an account's events, oldest first."""
+    found = db.execute(
+        "select kind, payload from pgledger.events where account_id = %s order by seq", [account_id]
+    )
+    return [(row["kind"], row["payload"]) for row in found]
+
+
+def pending(db: Ledger, account_id: str = "a") -> dict[str, str]:
+    """Return the stored status of an account's pending transactions by key."""
+    found = db.execute(
+        "select key, status::text from pgledger.pending_transactions"
+        " where account_id = %s order by key",
+        [account_id],
+    )
+    return {row["key"]: row["status"] for row in found}
 
 
 def in_order(db: Ledger) -> bool:
