@@ -286,8 +286,8 @@ language plpgsql
 as $$
 declare
   v_is_hold boolean := request.announced and _check_range.applied < 0;
-  v_balance numeric := hot.balance;
-  v_held numeric := hot.held;
+  v_balance numeric := hot.balance::numeric;
+  v_held numeric := hot.held::numeric;
 begin
   if v_is_hold then
     v_held := v_held - _check_range.applied;
@@ -418,7 +418,7 @@ declare
   v_hot pgledger.balances := hot;
 begin
   if hot.attention_at <= _without_due.at then
-    select hot.held + coalesce(sum(p.amount), 0) into v_hot.held
+    select (hot.held + coalesce(sum(p.amount), 0))::bigint into v_hot.held
     from pgledger.pending_transactions p
     where p.account_id = hot.account_id
       and p.status = 'PENDING'
@@ -505,7 +505,7 @@ language plpgsql
 as $$
 #variable_conflict use_column
 declare
-  v_count bigint := cardinality(_emit.payloads);
+  v_count bigint := cardinality(_emit.payloads)::bigint;
   v_last bigint;
   v_now timestamptz := clock_timestamp();
 begin
@@ -564,7 +564,7 @@ begin
     returning p.key, p.amount, p.expires_at, p.reference
   )
   select
-    coalesce(sum(-c.amount), 0),
+    coalesce(sum(-c.amount), 0)::bigint,
     array_agg(
       jsonb_build_object(
         'key', c.key, 'amount', -c.amount, 'expired_at', c.expires_at, 'reference', c.reference)
@@ -1063,7 +1063,14 @@ declare
   v_monthly_count bigint := 1::bigint;
   v_monthly_amount numeric := settings.amount::numeric;
 begin
-  for v_number in reverse settings.intents..1 loop
+  -- Without a limit there is nothing to count, however many there were this month.
+  if num_nonnulls(settings.daily_count_limit, settings.daily_amount_limit,
+    settings.monthly_count_limit, settings.monthly_amount_limit) = 0
+  then
+    return null;
+  end if;
+
+  for v_number in reverse settings.intents::integer..1 loop
     select coalesce(p.created_at, t.created_at) at time zone 'UTC' as created_at,
       coalesce(t.amount, p.amount) as amount,
       t.seq is not null or p.status = 'PENDING' as counts
@@ -1501,6 +1508,7 @@ declare
   v_balance bigint;
   v_available bigint;
   v_is_low boolean;
+  v_attention_at timestamptz;
   v_answer pgledger.posting;
 begin
   <<try>>
@@ -1543,8 +1551,10 @@ begin
       return case when v_is_low
         then pgledger._watched(v_answer, -_hold.amount, _hold.reference) else v_answer end;
     end;
+    v_attention_at := pgledger._attention_at(_hold.account_id);
     update pgledger.balances b
-    set held = b.held - _hold.amount, pending_rows = b.pending_rows - 1
+    set held = b.held - _hold.amount, pending_rows = b.pending_rows - 1,
+        attention_at = v_attention_at
     where b.account_id = _hold.account_id;
   end;
   return pgledger._post_under_lock(row(
@@ -1910,12 +1920,15 @@ declare
   v_hot pgledger.balances;
   v_original pgledger.transactions;
 begin
-  perform pgledger._checked_account(request.account_id);
   perform pgledger._checked_key(_undo.original_key);
   if request.amount <= 0 then
     perform pgledger._reject('amount', request.amount::text,
       'Undo a positive whole number of minor units, or all that remains without an amount.');
   end if;
+  -- A misuse is refused as one, whether or not there is such an original.
+  v_request.amount := coalesce(request.amount, 1);
+  perform pgledger._check_request(v_request);
+  v_request.amount := request.amount * case request.type when 'REFUND' then -1 else 1 end;
 
   v_hot := pgledger._lock_balance(request.account_id);
   select t.* into v_original
@@ -1925,7 +1938,7 @@ begin
 
   if not found then
     return pgledger._refuse(
-      request, v_hot, 'LG006', jsonb_build_object('original_key', _undo.original_key));
+      v_request, v_hot, 'LG006', jsonb_build_object('original_key', _undo.original_key));
   elsif (request.type = 'REFUND') <> (v_original.type = 'TOP_UP')
     or v_original.type in ('REVERSAL', 'REFUND', 'EXPIRY', 'TRANSFER')
     or (request.type = 'REFUND' and v_original.amount < 0)
@@ -1962,7 +1975,6 @@ create or replace function pgledger._judge_transfer(
 language plpgsql
 as $$
 declare
-  v_answer pgledger.posting;
   v_from_currency text;
   v_to_currency text;
 begin

@@ -14,8 +14,10 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from pytest_postgresql import factories
+from tools.new_migration import dump
 
 from pgledger import embedded, migrate
+from tests.databases import database, psql
 
 Connect = Callable[..., psycopg.Connection[DictRow]]
 
@@ -124,3 +126,17 @@ def pg_bin(server_url: str) -> Path:
         found = shutil.which("pg_dump")
         assert found, "the tests need pg_dump: install PostgreSQL's client programs"
         return Path(found).parent
+
+
+@pytest.fixture(scope="session")
+def fresh(server_url: str, pg_bin: Path) -> str:
+    """What a database holds that was installed from the sources by psql."""
+    with database(server_url) as url:
+        psql(url, pg_bin, "--file", migrate.source_directory() / "install.sql")
+        return dump(url, pg_bin, "--inserts")
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Path:
+    """A copy of the migrations for a test to add to."""
+    return shutil.copytree(migrate.migrations_directory(), tmp_path / "a copy [1]")
