@@ -24,6 +24,18 @@ def answer(ledger: Ledger, account: str, request: str) -> str:
         return str(row[0]) if row else ""
 
 
+def stream(ledger: Ledger, account: str, request: str) -> str:
+    """Hold an estimate, work outside of any transaction, and charge what it did cost."""
+    ledger.hold(account, 15, key=request, reference="chat-7")
+    try:
+        words = ["forty", "two"]  # comes in from a model, one by one
+    except BaseException:
+        ledger.release(account, request)
+        raise
+    ledger.capture(account, request, amount=4 * len(words))
+    return " ".join(words)
+
+
 def main(database_url: str) -> None:
     """Tell the story of one customer."""
     with psycopg.connect(database_url, autocommit=True) as connection:
@@ -38,6 +50,7 @@ def main(database_url: str) -> None:
             answer(ledger, "bob", "request-2")
         except InsufficientCreditsError as refused:
             print("refused:", refused.details["missing"], "credits are missing")
+        print("streamed:", stream(ledger, "bob", "request-3"))
         print("left:", ledger.get_credits("bob"))
 
 

@@ -26,12 +26,50 @@ from pgledger.spend('alice', 5000, raise_refusals => false);
 select status, amount, requested_amount, balance
 from pgledger.spend('alice', 5000, key => 'step-3', reference => 'chat-8', shortfall => 'PARTIAL');
 
+-- An answer streams: an estimate is held, what it cost is captured, and the rest is free again.
+select status, balance, available
+from pgledger.top_up('alice', 600, key => 'order-2', external_id => 'pi_2');
+
+select status, amount, balance, available
+from pgledger.hold('alice', 300, key => 'answer-1', reference => 'chat-9');
+
+select status, amount, balance, available
+from pgledger.capture('alice', 'answer-1', amount => 180);
+
+-- She tops up by herself from now on. The spend that leaves too little asks for it, once.
+select threshold, amount, mode, waiting_for
+from pgledger.set_auto_top_up('alice', threshold => 100, amount => 500);
+
+select status, amount, available
+from pgledger.spend('alice', 350, key => 'step-4', reference => 'chat-9');
+
+select account_id, seq, kind, payload ->> 'key' as key, payload ->> 'amount' as amount
+from pgledger.claim_events();
+
+select status, amount, available
+from pgledger.enable_transaction('alice', '#auto-1', external_id => 'pi_3');
+
+select pgledger.ack_events(array['alice'], array[1]);
+
+-- A spend is undone, a payment goes back to the payer, and some credits go to another account.
+select type, amount, available
+from pgledger.reverse_transaction('alice', 'step-4', amount => 50, key => 'sorry-1');
+
+select type, amount, available
+from pgledger.refund('alice', 'order-2', key => 'refund-1', external_id => 're_1');
+
+select status, balance
+from pgledger.top_up('bob', 10);
+
+select account_id, type, amount, available
+from pgledger.transfer('alice', 'bob', 20, key => 'gift-1');
+
 -- What happened, newest first; what each execution used; and whether everything adds up.
-select seq, key, type, amount, running_balance
+select seq, key, type, amount, running_balance, original_seq, counterparty
 from pgledger.history('alice');
 
 select reference, spends, amount
 from pgledger.usage_by_reference('alice');
 
 select count(*) as disagreements
-from pgledger.verify('alice');
+from pgledger.verify();

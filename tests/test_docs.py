@@ -42,7 +42,9 @@ def test_the_sql_of_the_readme_runs(db: psycopg.Connection[dict[str, Any]]) -> N
         {"status": "PENDING"},
         {"balance": 1470},
         {"replayed": True},
-        {"seq": 3, "type": "TOP_UP", "amount": 500, "running_balance": 1470},
+        {"available": 1270},
+        {"balance": 1425},
+        {"seq": 4, "type": "USAGE", "amount": -45, "running_balance": 1425},
         None,
     ]
 
@@ -122,7 +124,8 @@ def test_the_python_example_tells_its_story(database_url: str) -> None:
         "answer: 42",
         "again:  42",
         "refused: 10 credits are missing",
-        "left: 20",
+        "streamed: forty two",
+        "left: 12",
     ]
 
 

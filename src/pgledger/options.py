@@ -71,6 +71,10 @@ class Session:
 class Group(click.Group):
     """Commands that all take the global options."""
 
+    def __init__(self, *args: Any, **attributes: Any) -> None:  # noqa: ANN401 - click's own
+        """Let a missing command be an error as any other."""
+        super().__init__(*args, **{"no_args_is_help": False, **attributes})
+
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Add a command; the global options may be given after its name, too."""
         cmd.params.extend(global_options())

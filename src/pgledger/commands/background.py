@@ -37,7 +37,8 @@ def run_due(session: Session, every: timedelta | None, limit: int) -> None:
 
     Only housekeeping: a hold reserves nothing from the instant it expires.
     Run it so that the events of holds that expired come soon, and not with
-    the account's next movement. Several may run at once.
+    the account's next movement. Several may run at once. An account counts
+    each time that holds of it are closed, at most 100 at a time.
 
     With --every, a connection that is lost is opened again at the next pass.
     """
@@ -61,7 +62,7 @@ def run_due(session: Session, every: timedelta | None, limit: int) -> None:
     if session.json:
         say_json_line({"settled": housekeeper.total, "stopped": True})
     else:
-        say(f"stopped: {_closed(housekeeper.total)}")
+        say(f"stopped; {_closed(housekeeper.total)} in all")
 
 
 class _Housekeeper:
@@ -120,10 +121,9 @@ def _passes(ledger: Ledger, limit: int) -> Iterator[int]:
 
 
 def _closed(settled: int) -> str:
-    # An account with more than 100 of them is settled, and counted, again for each 100.
     if not settled:
         return "nothing was due"
-    return f"closed expired holds of {settled} {'account' if settled == 1 else 'accounts'}"
+    return f"accounts with expired holds closed: {settled}"
 
 
 @click.group(cls=Group)
