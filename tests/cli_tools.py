@@ -1,0 +1,51 @@
+"""What the tests of the command line share."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pgledger import embedded
+from pgledger.cli import cli
+
+Run = Callable[..., Result]
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if name != "PGLEDGER_DATABASE_URL"},
+    "PYTHONPATH": str(Path(embedded.__file__).parents[1]),
+}
+
+
+def runner(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return what runs a command on a database, which the environment names."""
+    monkeypatch.setenv("PGLEDGER_DATABASE_URL", database_url)
+    return lambda *words: CliRunner().invoke(cli, words)
+
+
+def program(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401
+    """Run a command as a process of its own."""
+    options = {"env": ENVIRONMENT, "capture_output": True, **options}
+    return subprocess.run(
+        [sys.executable, "-m", "pgledger", *words], text=True, check=False, **options
+    )
+
+
+def error(result: Result, code: int) -> dict[str, Any]:
+    """Return the error that a command told as JSON, the only thing that it said."""
+    assert (result.exit_code, result.stderr) == (code, "")
+    told = json.loads(result.stdout)
+    assert set(told) == {"error"}
+    assert set(told["error"]) == {"sqlstate", "message", "details", "hint"}
+    return told["error"]  # type: ignore[no-any-return]
+
+
+def failed(result: Result, code: int) -> str:
+    """Return the words of a command that failed; its stdout is empty."""
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr.startswith("error: ")
+    return result.stderr

@@ -1,0 +1,96 @@
+"""The command that charges usage events from a file."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli_tools import Run, error, failed, runner
+
+
+@pytest.fixture
+def run(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
+    return runner(database_url, monkeypatch)
+
+
+@pytest.fixture
+def usage(tmp_path: Path) -> Callable[[str], str]:
+    def write(content: str) -> str:
+        (tmp_path / "usage.csv").write_text(content)
+        return str(tmp_path / "usage.csv")
+
+    return write
+
+
+def test_replay_sums_up(run: Run, usage: Callable[[str], str]) -> None:
+    run("top-up", "u1", "10")
+    file = usage("user,credits,key\nu1,7,a\nu1,7,b\nu1,3,c\n")
+    words = ["replay", file, "--map", "account=user", "--map", "amount=credits"]
+    result = run(*words)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert re.sub(r"in [\d.]+ s, \d+ a second", "in", result.stdout) == (
+        "rows            3  in\n"
+        "charged         2  10 credits in minor units\n"
+        "replayed        0  charged before, by the same key\n"
+        "refused, LG001  1  insufficient credits\n"
+        "bad             0\n"
+    )
+    summary = json.loads(run(*words, "--json").stdout)
+    del summary["seconds"], summary["rows_per_second"]
+    assert summary == {
+        "rows": 3,
+        "charged": 0,
+        "credits": 0,
+        "replayed": 2,
+        "refused": {"LG001": 1},
+        "bad": 0,
+        "rolled_back": False,
+        "problem_count": 0,
+        "problems": [],
+    }
+
+
+def test_replay_names_bad_rows_and_exits_with_4(run: Run, usage: Callable[[str], str]) -> None:
+    run("top-up", "u1", "10")
+    file = usage("account,amount,key\nu1,7,a\nu1,x,b\nu1,1,a\n")
+    result = run("replay", file)
+    assert result.exit_code == 4
+    assert result.stderr == (
+        "line 3: amount 'x' is not a whole number of minor units\n"
+        "line 4: idempotency conflict: key a of account u1 was used for another movement\n"
+    )
+    result = run("replay", file, "--json")
+    assert (result.exit_code, result.stderr) == (4, "")
+    assert [problem["line"] for problem in json.loads(result.stdout)["problems"]] == [3, 4]
+
+
+def test_replay_strict_says_that_nothing_was_charged(run: Run, usage: Callable[[str], str]) -> None:
+    run("top-up", "u1", "10")
+    result = run("replay", "--strict", usage("account,amount,key\nu1,7,a\nu1,7,b\n"))
+    assert result.exit_code == 4
+    assert result.stderr == (
+        "line 3: insufficient credits: account u1 has 3 available, 7 requested\n"
+        "nothing was charged: --strict charges every row or none\n"
+    )
+    assert "10  CREDIT" in run("balance", "u1").stdout
+
+
+def test_replay_tells_which_columns_it_found(run: Run, usage: Callable[[str], str]) -> None:
+    told = failed(run("replay", usage("user,amount\nu1,5\n")), 2)
+    assert "there is no column 'account'; found: user, amount" in told
+    assert "--map account=COLUMN" in told
+
+
+def test_replay_without_keys_names_the_bad_rows_and_charges_nothing(
+    run: Run, usage: Callable[[str], str]
+) -> None:
+    run("top-up", "u1", "10")
+    file = usage("account,amount\nu1,7\nu1,x\n")
+    result = run("replay", file)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("line 3: amount 'x' is")
+    told = error(run("replay", file, "--json"), 2)
+    assert told["details"]["replay"]["problems"][0]["line"] == 3
+    assert "10  CREDIT" in run("balance", "u1").stdout
