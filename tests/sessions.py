@@ -26,6 +26,9 @@ POLL_SECONDS = 0.001
 # Conflicts a caller answers by running its transaction again.
 RETRY = frozenset({"40001", "40P01"})
 
+LEVELS: list[LiteralString] = ["read committed", "repeatable read", "serializable"]
+SNAPSHOT_LEVELS: list[LiteralString] = LEVELS[1:]
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -120,6 +123,12 @@ def stepped(connect: Connect, count: int = 2) -> Iterator[list[Session]]:
     finally:
         for session in sessions:
             session.close()
+
+
+def begin(session: Session, level: LiteralString) -> None:
+    """Start a transaction whose snapshot, where it keeps one, is taken now."""
+    session.run("begin isolation level " + level)
+    session.run("select count(*) from pgledger.accounts")
 
 
 Call = tuple[LiteralString, Sequence[object]]

@@ -10,10 +10,17 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from tests.sessions import RETRY, Connect, Connection, Row, Session, stepped
-
-LEVELS: list[LiteralString] = ["read committed", "repeatable read", "serializable"]
-SNAPSHOT_LEVELS: list[LiteralString] = LEVELS[1:]
+from tests.sessions import (
+    LEVELS,
+    RETRY,
+    SNAPSHOT_LEVELS,
+    Connect,
+    Connection,
+    Row,
+    Session,
+    begin,
+    stepped,
+)
 
 SPEND: LiteralString = "select * from pgledger.spend('r0', 10, 'spend')"
 TOP_UP: LiteralString = "select * from pgledger.top_up('r0', 10, 'paid')"
@@ -48,12 +55,6 @@ def credit_left(db: Connection) -> int:
 
 def sound(db: Connection) -> bool:
     return db.execute("select * from pgledger.verify()").fetchall() == []
-
-
-def begin(session: Session, level: LiteralString) -> None:
-    """Start a transaction whose snapshot, where it keeps one, is taken now."""
-    session.run("begin isolation level " + level)
-    session.run("select count(*) from pgledger.accounts")
 
 
 # Alone, every level is the same
