@@ -4,6 +4,7 @@ Run it with a database that has the ledger: python examples/credits.py "postgres
 """
 
 import sys
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 
@@ -26,7 +27,9 @@ def answer(ledger: Ledger, account: str, request: str) -> str:
 
 def stream(ledger: Ledger, account: str, request: str) -> str:
     """Hold an estimate, work outside of any transaction, and charge what it did cost."""
-    ledger.hold(account, 15, key=request, reference="chat-7")
+    # Should this process die, the hold ends by itself.
+    expires_at = datetime.now(UTC) + timedelta(minutes=15)
+    ledger.hold(account, 15, key=request, expires_at=expires_at, reference="chat-7")
     try:
         words = ["forty", "two"]  # comes in from a model, one by one
     except BaseException:

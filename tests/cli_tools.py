@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -33,6 +35,38 @@ def program(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:  #
     return subprocess.run(
         [sys.executable, "-m", "pgledger", *words], text=True, check=False, **options
     )
+
+
+@contextmanager
+def started(database_url: str, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a command that goes on and on; it is killed when the test is done with it."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "pgledger", *words],
+        env={**ENVIRONMENT, "PGLEDGER_DATABASE_URL": database_url},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def line(stream: IO[str] | None) -> str:
+    """Wait for the next line that a command writes."""
+    assert stream
+    read = stream.readline()
+    assert read.endswith("\n"), "the command ended"
+    return read
+
+
+def interrupted(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Press Ctrl-C, and return what the command still writes; it ends well."""
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate()
+    assert process.returncode == 0, rest
+    return rest
 
 
 def error(result: Result, code: int) -> dict[str, Any]:

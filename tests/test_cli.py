@@ -6,8 +6,10 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import psycopg
 import pytest
 from click.testing import CliRunner
@@ -65,7 +67,7 @@ def test_an_account_that_the_ledger_does_not_know_is_told(run: Run, command: str
 
 
 @pytest.mark.parametrize("amount", ["12.5", "0", "-5", "1e3", "abc", "", "9223372036854775808"])
-@pytest.mark.parametrize("command", ["top-up", "spend"])
+@pytest.mark.parametrize("command", ["top-up", "spend", "hold"])
 def test_an_amount_is_a_positive_whole_number(run: Run, command: str, amount: str) -> None:
     failed(run(command, "u1", amount), 2)
     error(run(command, "u1", amount, "--json"), 2)
@@ -81,6 +83,21 @@ def test_an_amount_is_a_positive_whole_number(run: Run, command: str, amount: st
         (["spend", "u1", "5", "--metadata", '{"a": NaN}'], "invalid"),
         (["spend", "u1", "5", "--metadata", '{"a": "\\u0000"}'], "Unicode"),
         (["spend", "u1", "5", "--shortfall", "x"], "not one of"),
+        (["hold", "u1", "5", "--expires-in", "15"], "'15' is not a duration"),
+        (["hold", "u1", "5", "--expires-in", "0m"], "'0m' is not a duration"),
+        (["hold", "u1", "5", "--expires-in", "-5m"], "'-5m' is not a duration"),
+        (["hold", "u1", "5", "--expires-in", "9" * 5000 + "d"], "is longer than 36500 days"),
+        (["hold", "u1", "5", "--expires-at", "tomorrow"], "'tomorrow' is not an instant"),
+        (["hold", "u1", "5", "--expires-at", "2999-01-01T00:00"], "has no time zone: add Z"),
+        (["hold", "u1", "5", "--expires-at", "0001-01-01T00:00+14:00"], "is out of range"),
+        (["hold", "u1", "5", "--expires-at", "2001-01-01T00:00Z"], "expires in the future"),
+        (["hold", "u1", "5", "--expires-in", "1m", "--expires-at", "2999-01-01Z"], "--expires-at"),
+        (["run-due", "--every", "never"], "'never' is not a duration"),
+        (["run-due", "--limit", "0"], "--limit"),
+        (["events"], "Missing command"),
+        (["events", "tail", "-n", "-1"], "-n"),
+        (["events", "tail", "--ack", "--account", "u1"], "leave out --account and -n"),
+        (["events", "tail", "--no-follow", "--account", ""], "account_id"),
         (["spend", "u1"], "Missing argument 'AMOUNT'"),
         (["spend", "\udcff", "5"], "not UTF-8"),
         (["history", "u1", "--limit", "0"], "invalid limit_count"),
@@ -214,11 +231,26 @@ def test_help_tells_the_exit_codes_and_version_the_version() -> None:
     assert re.fullmatch(r"pgledger, version \d+\.\d+\.\d+\n", program("--version").stdout)
 
 
-@pytest.mark.parametrize("command", [None, *cli.commands])
-def test_every_command_has_help_that_fits_a_terminal(command: str | None) -> None:
-    words = [command, "--help"] if command else ["--help"]
-    result = CliRunner().invoke(cli, words, terminal_width=80)
+def all_commands(group: click.Group, *above: str) -> Iterator[list[str]]:
+    for name, command in group.commands.items():
+        yield [*above, name]
+        if isinstance(command, click.Group):
+            yield from all_commands(command, *above, name)
+
+
+@pytest.mark.parametrize("command", [[], *all_commands(cli)], ids=" ".join)
+def test_every_command_has_help_that_fits_a_terminal(command: list[str]) -> None:
+    result = CliRunner().invoke(cli, [*command, "--help"], terminal_width=80)
     assert result.exit_code == 0
     assert max(len(line) for line in result.stdout.splitlines()) <= 80
     assert "--database-url" in result.stdout
     assert "--json" in result.stdout
+
+
+def test_the_list_of_commands_is_complete_and_says_each_in_one_whole_sentence() -> None:
+    listed = CliRunner().invoke(cli, ["--help"], terminal_width=80).stdout
+    for name in cli.commands:
+        line = re.search(rf"^  {name} +(.*)$", listed, re.MULTILINE)
+        assert line, name
+        assert line[1].endswith("."), name
+        assert "..." not in line[1], name

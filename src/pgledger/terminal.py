@@ -53,7 +53,8 @@ class Unit:
 def show_failure(failure: CommandError, *, as_json: bool) -> None:
     """Tell what stopped a command: as JSON that is the answer, in words it is not."""
     if as_json:
-        say_json({"error": failure.parts})
+        # A line, because it may be the last of many.
+        say_json_line({"error": failure.parts})
         return
     click.echo(f"error: {printable(str(failure))}", err=True)
     if failure.hint:

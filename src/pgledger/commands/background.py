@@ -100,10 +100,8 @@ class _Housekeeper:
             self._connection = None
 
     def _complain(self, told: CommandError) -> None:
-        if self._session.json:
-            say_json_line({"error": told.parts})
-        else:
-            show_failure(told, as_json=False)
+        show_failure(told, as_json=self._session.json)
+        if not self._session.json:
             click.echo("the next pass tries again", err=True)
 
     def _tell(self, settled: int) -> None:
