@@ -55,6 +55,7 @@ begin
 
   if v_account.status = 'FROZEN' and v_before <> 'FROZEN' then
     perform pgledger._emit(v_account.account_id, 'account_frozen', array['{}'::jsonb]);
+    v_account.events := v_account.events + 1;
   end if;
 
   return v_account;

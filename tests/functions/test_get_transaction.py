@@ -1,4 +1,6 @@
-from tests.support import Ledger, ask, ask_all, write_history
+from datetime import UTC, datetime
+
+from tests.support import Ledger, ask, ask_all, let_expire, write_history
 
 
 def test_a_posted_transaction_is_told_in_full(db: Ledger) -> None:
@@ -27,6 +29,9 @@ def test_a_posted_transaction_is_told_in_full(db: Ledger) -> None:
             "external_id": "x",
             "metadata": {"m": 1},
             "created_at": row["created_at"],
+            "expires_at": None,
+            "original_seq": None,
+            "counterparty": None,
         }
     ]
 
@@ -68,6 +73,9 @@ def test_a_pending_transaction_is_told_with_its_status(db: Ledger) -> None:
         "external_id": "x",
         "metadata": {"m": 1},
         "created_at": row["created_at"],
+        "expires_at": None,
+        "original_seq": None,
+        "counterparty": None,
     }
     ask(db, "cancel_transaction", **given)
     assert ask(db, "get_transaction", **given)["status"] == "CANCELLED"
@@ -105,3 +113,34 @@ def test_history_of_another_system_is_told(db: Ledger) -> None:
     write_history(db, "a", 100, -30, key="old")
     assert ask(db, "get_transaction", account_id="a", key="old2")["running_balance"] == 70
     assert ask(db, "get_transaction", account_id="a", key="#1")["key"] == "old1"
+
+
+def test_a_hold_is_told_with_what_became_of_it(db: Ledger) -> None:
+    ask(db, "top_up", account_id="a", amount=100)
+    given = {"account_id": "a", "key": "k"}
+    ask(db, "hold", **given, amount=10, expires_at="2200-01-01 00:00Z")
+    held = ask(db, "get_transaction", **given)
+    assert (held["status"], held["amount"], held["seq"]) == ("PENDING", -10, None)
+    assert held["expires_at"] == datetime(2200, 1, 1, tzinfo=UTC)
+    let_expire(db)
+    assert ask(db, "get_transaction", **given)["status"] == "EXPIRED"
+    ask(db, "run_due")
+    assert ask(db, "get_transaction", **given)["status"] == "EXPIRED"
+    ask(db, "hold", account_id="a", key="l", amount=10, expires_at="2200-01-01")
+    ask(db, "capture", account_id="a", key="l", amount=4)
+    captured = ask(db, "get_transaction", account_id="a", key="l")
+    assert (captured["status"], captured["amount"]) == ("POSTED", -4)
+    assert captured["expires_at"] is None
+
+
+def test_a_transaction_tells_what_it_undoes_and_who_is_on_the_other_side(db: Ledger) -> None:
+    ask(db, "top_up", account_id="a", amount=100)
+    ask(db, "open_account", account_id="b")
+    ask(db, "refund", account_id="a", original_key="#1", amount=10)
+    ask(db, "transfer", from_account_id="a", to_account_id="b", amount=10)
+    told = [ask(db, "get_transaction", account_id="a", key=f"#{n}") for n in (1, 2, 3)]
+    assert [(t["original_seq"], t["counterparty"]) for t in told] == [
+        (None, None),
+        (1, None),
+        (None, "b"),
+    ]

@@ -21,6 +21,8 @@ def test_an_account_is_opened_with_plain_settings(db: Ledger) -> None:
         "min_balance": 0,
         "debt_floor": 0,
         "metadata": {},
+        "low_balance_level": None,
+        "events": 0,
     }
     assert value(db, "get_credits", account_id="a") == 0
     assert in_order(db)

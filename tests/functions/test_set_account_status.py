@@ -1,3 +1,5 @@
+from datetime import UTC, datetime
+
 import pytest
 
 from tests.support import (
@@ -5,6 +7,8 @@ from tests.support import (
     ask,
     everything,
     in_order,
+    let_expire,
+    pending,
     refused,
     value,
     write_history,
@@ -13,9 +17,11 @@ from tests.support import (
 
 def test_a_status_is_set_and_told(db: Ledger) -> None:
     opened = ask(db, "open_account", account_id="a", min_balance=-5, metadata={"m": 1})
+    frozen = 0
     for status in ("FROZEN", "CLOSED", "FROZEN", "OPEN", "CLOSED", "OPEN"):
+        frozen += status == "FROZEN"
         row = ask(db, "set_account_status", account_id="a", status=status)
-        assert row == opened | {"status": status}
+        assert row == opened | {"status": status, "events": frozen}
         assert in_order(db)
     assert ask(db, "spend", account_id="a", amount=5)["balance"] == -5
 
@@ -60,6 +66,26 @@ def test_an_account_with_something_pending_is_not_closed(db: Ledger) -> None:
     ask(db, "cancel_transaction", account_id="a", key="k")
     assert ask(db, "set_account_status", account_id="a", status="CLOSED")["status"] == "CLOSED"
     assert in_order(db)
+
+
+def test_an_account_whose_holds_all_expired_is_closed(db: Ledger) -> None:
+    ask(db, "open_account", account_id="a", min_balance=-10)
+    ask(db, "hold", account_id="a", amount=5, key="k", expires_at="2200-01-01")
+    refused(db, "55000", "set_account_status", account_id="a", status="CLOSED")
+    let_expire(db)
+    assert ask(db, "set_account_status", account_id="a", status="CLOSED")["status"] == "CLOSED"
+    assert pending(db) == {"k": "EXPIRED"}
+    assert in_order(db)
+
+
+def test_an_account_that_opens_again_still_knows_what_will_be_due(db: Ledger) -> None:
+    ask(db, "top_up", account_id="a", amount=10)
+    ask(db, "hold", account_id="a", amount=5, key="k", expires_at="2200-01-01 00:00Z")
+    for status in ("FROZEN", "OPEN"):
+        ask(db, "set_account_status", account_id="a", status=status)
+        assert in_order(db)
+    kept = db.execute("select attention_at from pgledger.balances").fetchone()
+    assert kept == {"attention_at": datetime(2200, 1, 1, tzinfo=UTC)}
 
 
 def test_history_of_another_system_is_an_account(db: Ledger) -> None:

@@ -134,7 +134,7 @@ def test_history_of_another_system_is_added_to(db: Ledger) -> None:
 def test_a_balance_beyond_bigint_is_refused_with_the_numbers(db: Ledger) -> None:
     ask(db, "top_up", account_id="a", amount=HIGHEST)
     details = refused(db, "22003", "top_up", account_id="a", amount=1)
-    assert details == {"account_id": "a", "balance": HIGHEST, "amount": 1}
+    assert details == {"account_id": "a", "balance": HIGHEST, "held": 0, "amount": 1}
     refused(db, "22003", "top_up", account_id="a", amount=1, raise_refusals=False)
     refused(db, "22003", "top_up", account_id="a", amount=HIGHEST, external_id="x")
     assert everything(db)
