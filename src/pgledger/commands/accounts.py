@@ -170,9 +170,9 @@ def set_auto_top_up(
     monthly_count: int | None,
     monthly_amount: int | None,
 ) -> None:
-    """Set, whole, when ACCOUNT tops itself up; what is not given is unset.
+    """Set, whole, when ACCOUNT tops itself up.
 
-    It moves no credits: the next spend or hold does, or "auto-top-up check".
+    A limit that is not given is none. It moves no credits: the next spend or hold does, or "auto-top-up check".
     """
     with session.ledger() as ledger:
         settings = ledger.set_auto_top_up(

@@ -206,7 +206,7 @@ class _Lookout:
     def __init__(self, ledger: Ledger, account: str | None) -> None:
         self._ledger = ledger
         self._account = account
-        self._seen: dict[tuple[str, int], datetime] = {}
+        self._seen: set[tuple[str, int]] = set()
         self._oldest = datetime.min.replace(tzinfo=UTC)
 
     def first(self, last: int) -> list[Event]:
@@ -236,9 +236,8 @@ class _Lookout:
     def _remember(self, page: Sequence[Event], *, is_all: bool) -> None:
         if not is_all:
             self._oldest = max(self._oldest, page[-1].created_at)
-        self._seen |= {(event.account_id, event.seq): event.created_at for event in page}
         self._seen = {
-            name: created_at for name, created_at in self._seen.items() if created_at > self._oldest
+            (event.account_id, event.seq) for event in page if event.created_at > self._oldest
         }
 
 
