@@ -172,7 +172,8 @@ def set_auto_top_up(
 ) -> None:
     """Set, whole, when ACCOUNT tops itself up.
 
-    A limit that is not given is none. It moves no credits: the next spend or hold does, or "auto-top-up check".
+    A limit that is not given is none. Setting it moves no credits: the next
+    spend or hold does, or "auto-top-up check".
     """
     with session.ledger() as ledger:
         settings = ledger.set_auto_top_up(
