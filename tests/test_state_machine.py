@@ -6,33 +6,20 @@ time; without it, the same examples run every time.
 
 import copy
 import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from datetime import timedelta
+from typing import Any
 
-import psycopg
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    Bundle,
-    RuleBasedStateMachine,
-    multiple,
-    rule,
-    run_state_machine_as_test,
-)
-from psycopg import sql
-from psycopg.types.json import Jsonb
+from hypothesis.stateful import Bundle, multiple, rule, run_state_machine_as_test
 
-from tests import model
-from tests.sessions import Connection, Row
+from tests.machine import Call, LedgerMachine, shown, without_time
+from tests.model_records import HIGHEST, now
+from tests.sessions import Connection
 
 GIVEN_EXAMPLES = os.environ.get("PGLEDGER_EXAMPLES")
-EXAMPLES = int(GIVEN_EXAMPLES or 200)
+EXAMPLES = int(GIVEN_EXAMPLES or 80)
 STEPS = 40
-
-GENERATED_KEY = re.compile(r"#[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 # Few names, so that everything meets everything.
 ACCOUNTS = st.sampled_from(["anna", "anna", "bert"])
@@ -49,229 +36,55 @@ FLOORS = st.none() | st.integers(-60, 0)
 TYPES = st.sampled_from(["TOP_UP", "USAGE", "GRANT", "CARD_CHECK", "ADJUSTMENT", "REFUND"])
 SHORTFALLS = st.sampled_from(["REFUSE", "REFUSE", "PARTIAL", "DEBT"])
 STATUSES = st.sampled_from(["OPEN", "OPEN", "FROZEN", "CLOSED"])
+LIFETIMES = st.sampled_from(
+    [None, None, timedelta(hours=12), timedelta(days=10, hours=12), timedelta(hours=-1)]
+)
+ORIGINALS = KEYS | st.sampled_from(["#1", "#2", "#3", "#auto-1"])
+REPEATS = st.sampled_from(
+    [
+        {"amount": 20},
+        {"amount": 21},
+        {"type": "GRANT"},
+        {"is_active": False},
+        {"is_active": True},
+        {"key": "k1"},
+        {"key": "k2"},
+        {"external_id": None},
+        {"external_id": "pi_1"},
+        {"external_id": "pi_2"},
+        {"reference": "chat 2", "metadata": {"c": 4}},
+        {"ceiling_balance": 30},
+        {"expires_at": None},
+        {"original_key": "#1"},
+        {"to_account_id": "anna"},
+        {"enabled": True, "mode": "INSTANT"},
+    ]
+)
 
-SETTERS = frozenset({"open_account", "set_account_status", "set_limits"})
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call of the ledger, to be made again, or changed a little and made again."""
-
-    verb: str
-    account: str
-    arguments: dict[str, Any]
-
-    def changed(self, **changes: object) -> "Call":
-        known = {name: value for name, value in changes.items() if name in self.arguments}
-        return replace(self, arguments=self.arguments | known)
-
-    @property
-    def refusal_as_row(self) -> bool:
-        return self.arguments.get("raise_refusals") is False
-
-
-def as_request(call: Call) -> model.Request:
-    """What add_transaction and its special cases ask for."""
-    given = call.arguments
-    fixed = {"spend": "USAGE", "top_up": "TOP_UP", "grant_credits": "GRANT"}
-    forced = given.get("fail_insufficient_credits") is False
-    return model.Request(
-        amount=-given["amount"] if call.verb == "spend" else given["amount"],
-        type=fixed.get(call.verb) or given["type"],
-        key=given["key"],
-        announced=not given.get("is_active", True),
-        ceiling=given.get("ceiling_balance"),
-        shortfall="FORCE" if forced else given.get("shortfall", "REFUSE"),
-        reference=given["reference"],
-        external_id=given.get("external_id"),
-        metadata=given["metadata"] or {},
-    )
-
-
-def shown(account_id: str, movement: model.Movement) -> Row:
-    """A movement as get_transaction and history show it, but for its time."""
-    return {
-        "account_id": account_id,
-        "key": movement.known_as,
-        "seq": movement.seq,
-        "type": movement.type,
-        "amount": movement.amount,
-        "requested_amount": movement.requested,
-        "running_balance": movement.running_balance,
-        "status": movement.status,
-        "reference": movement.reference,
-        "external_id": movement.external_id,
-        "metadata": movement.metadata,
-    }
+# A journal whose account is older as a whole is as sound as before.
+GROW_OLDER = [
+    """
+    update pgledger.transactions set created_at = created_at - %(by)s
+    where account_id = %(id)s
+    """,
+    """
+    update pgledger.pending_transactions
+    set created_at = created_at - %(by)s, expires_at = expires_at - %(by)s
+    where account_id = %(id)s
+    """,
+    """
+    update pgledger.auto_top_ups set resumes_at = resumes_at - %(by)s
+    where account_id = %(id)s
+    """,
+    """
+    update pgledger.balances set attention_at = attention_at - %(by)s
+    where account_id = %(id)s and isfinite(attention_at)
+    """,
+]
 
 
-def without_time(rows: list[Row]) -> list[Row]:
-    return [{name: row[name] for name in row if name != "created_at"} for row in rows]
-
-
-class LedgerMachine(RuleBasedStateMachine):
+class Callers(LedgerMachine):
     calls: Bundle[Call] = Bundle("calls")
-    db: ClassVar[Connection]
-    example: ClassVar[int] = 0
-
-    def __init__(self) -> None:
-        super().__init__()
-        # Fresh accounts per example: the journal cannot be emptied, and need not be.
-        type(self).example += 1
-        self.accounts = {name: model.Account() for name in ("anna", "bert")}
-
-    def account_id(self, name: str) -> str:
-        return f"{name} {self.example}"
-
-    # Making a call, on both sides
-
-    def make(self, call: Call) -> None:
-        """Make the call, and require what the model answers."""
-        account = self.accounts[call.account]
-        row, raised = self.execute(call)
-        refusal = None
-        try:
-            expected = self.expect(call, account, row)
-        except (model.Misused, model.Refused) as refused:
-            refusal = refused
-        if refusal is None:
-            assert (raised, row) == (None, expected)
-        elif isinstance(refusal, model.Refused) and call.refusal_as_row:
-            self.require_refusal(call, account, row, refusal.code)
-        else:
-            assert raised == refusal.code
-        self.require_account(call.account)
-
-    def execute(self, call: Call) -> tuple[Row, str | None]:
-        """The row that the ledger answers, without its time, or the SQLSTATE that it raises."""
-        arguments = {
-            name: Jsonb(value) if isinstance(value, dict) else value
-            for name, value in call.arguments.items()
-        }
-        query = sql.SQL("select * from pgledger.{}({})").format(
-            sql.Identifier(call.verb),
-            sql.SQL(", ").join(
-                sql.SQL("{} => {}").format(sql.Identifier(name), sql.Placeholder(name))
-                for name in ["account_id", *arguments]
-            ),
-        )
-        arguments["account_id"] = self.account_id(call.account)
-        try:
-            with self.a_savepoint_if_in_a_transaction():
-                rows = self.db.execute(query, arguments).fetchall()
-        except psycopg.Error as error:
-            return {}, error.sqlstate
-        (row,) = rows
-        assert (row["created_at"] is None) is (row.get("status") == "REFUSED")
-        return without_time(rows)[0], None
-
-    @contextmanager
-    def a_savepoint_if_in_a_transaction(self) -> Iterator[None]:
-        if self.db.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
-            yield
-        else:
-            with self.db.transaction():
-                yield
-
-    def expect(self, call: Call, account: model.Account, row: Row) -> Row:
-        """The model's answer, as a row."""
-        given = call.arguments
-        if call.verb in SETTERS:
-            return self.expect_settings(call, account)
-        if call.verb == "cancel_transaction":
-            answer = account.cancel(given["key"])
-        elif call.verb == "enable_transaction":
-            answer = account.enable(
-                given["key"],
-                amount=given["amount"],
-                external_id=given["external_id"],
-                metadata=given["metadata"] or {},
-            )
-        else:
-            # Only the ledger knows what it calls an announcement without a key.
-            generated = row.get("key") or ""
-            answer = account.add(
-                as_request(call),
-                generated_key=generated if GENERATED_KEY.fullmatch(generated) else "no such key",
-            )
-        movement = shown(self.account_id(call.account), answer.movement)
-        for name in ("reference", "external_id", "metadata"):
-            del movement[name]
-        return movement | {
-            "balance": account.balance,
-            "available": account.balance,
-            "replayed": answer.replayed,
-            "refusal": None,
-        }
-
-    def expect_settings(self, call: Call, account: model.Account) -> Row:
-        given = call.arguments
-        if call.verb == "open_account":
-            account.open(**given)
-        elif call.verb == "set_account_status":
-            account.set_status(given["status"])
-        else:
-            account.set_limits(**given)
-        return {
-            "account_id": self.account_id(call.account),
-            "currency": account.currency,
-            "status": account.status,
-            "min_balance": account.min_balance,
-            "debt_floor": account.debt_floor,
-            "metadata": {},
-        }
-
-    def require_refusal(self, call: Call, account: model.Account, row: Row, code: str) -> None:
-        expected: Row = {
-            "account_id": self.account_id(call.account),
-            "key": call.arguments["key"],
-            "seq": None,
-            "amount": 0,
-            "running_balance": None,
-            "balance": account.balance,
-            "available": account.balance,
-            "status": "REFUSED",
-            "replayed": False,
-            "refusal": code,
-        }
-        asked = call.arguments.get("amount")
-        if call.verb not in {"enable_transaction", "cancel_transaction"}:
-            request = as_request(call)
-            asked = request.amount
-            expected["type"] = request.type
-        if asked is not None:
-            expected["requested_amount"] = asked
-        assert {name: row.get(name) for name in expected} == expected
-
-    def require_account(self, name: str) -> None:
-        """What the readers and the tables say of an account is what the model says."""
-        account, account_id = self.accounts[name], self.account_id(name)
-        found = self.db.execute(
-            """
-            select g.*,
-              pgledger.get_credits(%(id)s) as credits,
-              exists (select from pgledger.accounts a where a.account_id = %(id)s) as opened,
-              exists (select from pgledger.balances b where b.account_id = %(id)s) as hot
-            from pgledger.get_balance(%(id)s) g
-            """,
-            {"id": account_id},
-        ).fetchone()
-        assert found is not None
-        # An account that was never opened leaves nothing that could be in the way of its history.
-        assert found.pop("hot") <= account.opened
-        assert found == {
-            "account_id": account_id,
-            "currency": account.currency if account.known else None,
-            "status": account.status if account.known else None,
-            "balance": account.balance,
-            "held": 0,
-            "available": account.balance,
-            "min_balance": account.min_balance,
-            "debt_floor": account.debt_floor,
-            "credits": account.balance,
-            "opened": account.opened,
-        }
-        assert self.db.execute("select * from pgledger.verify(%s)", (account_id,)).fetchall() == []
 
     # The verbs
 
@@ -351,6 +164,99 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(
         target=calls,
         account=ACCOUNTS,
+        amount=AMOUNTS,
+        key=MAYBE_KEYS,
+        lifetime=LIFETIMES,
+        reference=REFERENCES,
+        metadata=METADATA,
+        raise_refusals=st.booleans(),
+    )
+    def hold(self, account: str, lifetime: timedelta | None, **arguments: object) -> Call:
+        expires_at = None if lifetime is None else now() + lifetime
+        return self.made("hold", account, expires_at=expires_at, **arguments)
+
+    @rule(
+        target=calls,
+        account=ACCOUNTS,
+        key=KEYS,
+        amount=st.none() | AMOUNTS,
+        metadata=METADATA,
+        raise_refusals=st.booleans(),
+    )
+    def capture(self, account: str, **arguments: object) -> Call:
+        return self.made("capture", account, **arguments)
+
+    @rule(target=calls, account=ACCOUNTS, key=KEYS, raise_refusals=st.booleans())
+    def release(self, account: str, **arguments: object) -> Call:
+        return self.made("release", account, **arguments)
+
+    @rule(
+        target=calls,
+        account=ACCOUNTS,
+        original_key=ORIGINALS,
+        amount=st.none() | st.none() | AMOUNTS,
+        key=MAYBE_KEYS,
+        external_id=EXTERNAL_IDS,
+        fail_insufficient_credits=st.booleans(),
+        reference=REFERENCES,
+        metadata=METADATA,
+        raise_refusals=st.booleans(),
+    )
+    def refund(self, account: str, **arguments: object) -> Call:
+        return self.made("refund", account, **arguments)
+
+    @rule(
+        target=calls,
+        account=ACCOUNTS,
+        original_key=ORIGINALS,
+        amount=st.none() | st.none() | AMOUNTS,
+        key=MAYBE_KEYS,
+        reference=REFERENCES,
+        metadata=METADATA,
+        raise_refusals=st.booleans(),
+    )
+    def reverse_transaction(self, account: str, **arguments: object) -> Call:
+        return self.made("reverse_transaction", account, **arguments)
+
+    @rule(
+        target=calls,
+        account=ACCOUNTS,
+        to_account_id=st.sampled_from(["bert", "bert", "anna"]),
+        amount=AMOUNTS,
+        key=MAYBE_KEYS,
+        reference=REFERENCES,
+        metadata=METADATA,
+        raise_refusals=st.booleans(),
+    )
+    def transfer(self, account: str, **arguments: object) -> Call:
+        return self.made("transfer", account, **arguments)
+
+    @rule(
+        target=calls,
+        account=ACCOUNTS,
+        threshold=st.integers(-30, 60) | st.just(2**62),
+        amount=st.sampled_from([1, 10, 20, 2**62]),
+        mode=st.sampled_from(["INTENT", "INSTANT"]),
+        enabled=st.sampled_from([True, True, True, False]),
+        daily_count_limit=st.sampled_from([None, None, 0, 1, 2]),
+        daily_amount_limit=st.sampled_from([None, None, 10, 20, 45]),
+        monthly_count_limit=st.sampled_from([None, None, 1, 3]),
+        monthly_amount_limit=st.sampled_from([None, None, 20, 2**62]),
+    )
+    def set_auto_top_up(self, account: str, **arguments: object) -> Call:
+        return self.made("set_auto_top_up", account, **arguments)
+
+    @rule(target=calls, account=ACCOUNTS, reference=REFERENCES)
+    def check_auto_top_up(self, account: str, **arguments: object) -> Call:
+        return self.made("check_auto_top_up", account, **arguments)
+
+    @rule(target=calls, account=ACCOUNTS, level=st.none() | st.integers(-20, 60))
+    def set_low_balance_level(self, account: str, **arguments: object) -> Call:
+        return self.made("set_low_balance_level", account, **arguments)
+
+    @rule(
+        target=calls,
+        account=ACCOUNTS,
         currency=st.sampled_from(["CREDIT", "CREDIT", "EUR"]),
         min_balance=st.integers(-60, 0),
     )
@@ -376,25 +282,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def repeat(self, call: Call) -> None:
         self.make(call)
 
-    @rule(
-        call=calls,
-        change=st.sampled_from(
-            [
-                {"amount": 20},
-                {"amount": 21},
-                {"type": "GRANT"},
-                {"is_active": False},
-                {"is_active": True},
-                {"key": "k1"},
-                {"key": "k2"},
-                {"external_id": None},
-                {"external_id": "pi_1"},
-                {"external_id": "pi_2"},
-                {"reference": "chat 2", "metadata": {"c": 4}},
-                {"ceiling_balance": 30},
-            ]
-        ),
-    )
+    @rule(call=calls, change=REPEATS)
     def repeat_with_a_change(self, call: Call, change: dict[str, object]) -> None:
         self.make(call.changed(**change))
 
@@ -404,8 +292,19 @@ class LedgerMachine(RuleBasedStateMachine):
         if not waiting:
             return multiple()
         key = data.draw(st.sampled_from(waiting))
-        if data.draw(st.booleans()):
-            return self.made("cancel_transaction", account, key=key, raise_refusals=True)
+        verb = data.draw(st.sampled_from(["enable", "enable", "cancel", "capture", "release"]))
+        if verb in {"cancel", "release"}:
+            verb = "cancel_transaction" if verb == "cancel" else verb
+            return self.made(verb, account, key=key, raise_refusals=True)
+        if verb == "capture":
+            return self.made(
+                "capture",
+                account,
+                key=key,
+                amount=data.draw(st.none() | AMOUNTS),
+                metadata=data.draw(METADATA),
+                raise_refusals=data.draw(st.booleans()),
+            )
         return self.made(
             "enable_transaction",
             account,
@@ -424,7 +323,65 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.make(call)
         if not commits:
             self.accounts = before
-        for name in {call.account for call in several}:
+        for name in {name for call in several for name in call.accounts}:
+            self.require_account(name)
+
+    # Time, which passes by moving what is recorded into the past
+
+    @rule(account=ACCOUNTS, data=st.data())
+    def a_hold_expires(self, account: str, data: st.DataObject) -> None:
+        announced = self.accounts[account].announced
+        holds = [m for m in announced.values() if m.amount < 0 and m.status == "PENDING"]
+        if not holds:
+            return
+        hold = data.draw(st.sampled_from(sorted(holds, key=lambda m: m.known_as)))
+        hold.expires_at = now() - timedelta(minutes=1)
+        moved = {"id": self.account_id(account), "key": hold.key, "at": hold.expires_at}
+        self.db.execute(
+            """
+            update pgledger.pending_transactions set expires_at = %(at)s
+            where account_id = %(id)s and key = %(key)s
+            """,
+            moved,
+        )
+        self.db.execute(
+            """
+            update pgledger.balances set attention_at = least(attention_at, %(at)s)
+            where account_id = %(id)s
+            """,
+            moved,
+        )
+        self.require_account(account)
+
+    @rule(account=ACCOUNTS, by=st.sampled_from([timedelta(days=1), timedelta(days=40)]))
+    def time_passes(self, account: str, by: timedelta) -> None:
+        self.accounts[account].grow_older(by)
+        with self.db.transaction():
+            # Only here is the journal ever changed, and by its owner, who can.
+            self.db.execute(
+                "alter table pgledger.transactions disable trigger transactions_append_only"
+            )
+            for query in GROW_OLDER:
+                self.db.execute(query, {"id": self.account_id(account), "by": by})
+            self.db.execute(
+                "alter table pgledger.transactions enable always trigger transactions_append_only"
+            )
+        self.require_account(account)
+
+    @rule(limit_count=st.sampled_from([1, 100]))
+    def run_due(self, limit_count: int) -> None:
+        rows = self.db.execute("select account_id from pgledger.balances").fetchall()
+        hot = {row["account_id"] for row in rows}
+        due = [
+            name
+            for name, account in sorted(self.accounts.items())
+            if any(m.is_due for m in account.announced.values()) and self.account_id(name) in hot
+        ][:limit_count]
+        for name in due:
+            self.accounts[name].settle()
+        found = self.db.execute("select pgledger.run_due(%s) as settled", (limit_count,)).fetchall()
+        assert found == [{"settled": len(due)}]
+        for name in self.accounts:
             self.require_account(name)
 
     # What happens to a database
@@ -444,7 +401,7 @@ class LedgerMachine(RuleBasedStateMachine):
         records = [*known.posted, *known.announced.values()]
         if (
             known.status == "CLOSED"
-            or known.balance + amount > model.HIGHEST
+            or known.balance + amount > HIGHEST
             or any(
                 (key is not None and key == record.key)
                 or (external_id is not None and external_id == record.external_id)
@@ -515,6 +472,9 @@ class LedgerMachine(RuleBasedStateMachine):
             for key in account.announced:
                 self.get_transaction(name, key)
             self.require_account(name)
+        # Nothing is left that would be due in the next example.
+        while self.db.execute("select pgledger.run_due() as n").fetchall() != [{"n": 0}]:
+            pass
 
 
 def test_random_operations_and_a_plain_model_agree(db: Connection) -> None:
@@ -522,7 +482,7 @@ def test_random_operations_and_a_plain_model_agree(db: Connection) -> None:
     LedgerMachine.db = db
     LedgerMachine.example = 0
     run_state_machine_as_test(
-        LedgerMachine,
+        Callers,
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,
