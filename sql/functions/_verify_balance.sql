@@ -14,10 +14,11 @@ begin atomic
     ('pending_rows counts pending transactions',
       b.pending_rows = d.pending_rows, d.pending_rows::text, b.pending_rows::text),
     ('low_below is low_balance_level',
-      b.low_below is not distinct from d.low_below, d.low_below::text, b.low_below::text),
+      b.low_below is not distinct from d.low_below,
+      coalesce(d.low_below::text, 'none'), coalesce(b.low_below::text, 'none')),
     ('top_up_below is the armed threshold',
       b.top_up_below is not distinct from d.top_up_below,
-      d.top_up_below::text, b.top_up_below::text),
+      coalesce(d.top_up_below::text, 'none'), coalesce(b.top_up_below::text, 'none')),
     -- It may come early, as after a capture: then the next posting looks, and finds nothing due.
     ('attention_at is not after what is due',
       b.attention_at <= d.attention_at

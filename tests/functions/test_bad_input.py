@@ -47,27 +47,57 @@ GOOD: dict[str, dict[str, object]] = {
     "usage_by_reference": {"account_id": "a"},
     "set_account_status": {"account_id": "a", "status": "FROZEN"},
     "set_limits": {"account_id": "a", "min_balance": -1},
+    "hold": {"account_id": "a", "amount": 1},
+    "capture": {"account_id": "a", "key": "held"},
+    "release": {"account_id": "a", "key": "held"},
+    "refund": {"account_id": "a", "original_key": "k"},
+    "reverse_transaction": {"account_id": "a", "original_key": "spent"},
+    "transfer": {"from_account_id": "a", "to_account_id": "b", "amount": 1},
+    "set_auto_top_up": {"account_id": "a", "threshold": 1, "amount": 5},
+    "get_auto_top_up": {"account_id": "a"},
+    "check_auto_top_up": {"account_id": "a"},
+    "set_low_balance_level": {"account_id": "a", "level": 1},
+    "claim_events": {},
+    "ack_events": {"account_ids": ["b"], "seqs": [1]},
+    "list_events": {"account_id": "b"},
+    "run_due": {},
     "verify": {"account_id": "a"},
 }
+# Null stands for all accounts here.
+ALL_ACCOUNTS = {"list_events", "verify"}
 
 # What each parameter refuses, whatever the function; below, where a function differs.
 REFUSED: dict[str, list[Any]] = {
     "account_id": NO_ACCOUNT,
+    "account_ids": [None, [], [None], ["b", "b"]],
     "amount": NO_CREDIT,
     "at": NO_INSTANT,
     "currency": [None, "", "XXX", "credit", HUGE, "a\nb"],
+    "daily_amount_limit": [0, 4, -1, LOWEST],
+    "daily_count_limit": [0, -1, LOWEST],
+    "enabled": [None],
+    "expires_at": ["infinity", "-infinity", "2000-01-01"],
     "external_id": NO_LABEL,
+    "from_account_id": [*NO_ACCOUNT, "b", "unknown"],
     "is_active": [None],
     "key": [*NO_LABEL, *OWN_KEYS],
     "limit_count": NO_PAGE,
     "metadata": NO_METADATA,
     "min_balance": [1, HIGHEST],
+    "mode": [None, "", "intent", "POST", HUGE],
+    "monthly_amount_limit": [0, 4, -1, LOWEST],
+    "monthly_count_limit": [0, -1, LOWEST],
+    "original_key": [None, *NO_LABEL, "unknown", "#", "#0", "#99", "#-1"],
     "reason": ["", "x" * 1001, HUGE],
     "reference": NO_LABEL,
     "required": NO_CREDIT,
+    "seqs": [None, [], [None], [1, 2]],
     "shortfall": [None, "", "FORCE", "partial", HUGE, "a\nb"],
     "status": [None, "", "frozen", "EXPIRED", HUGE],
+    "threshold": [None],
+    "to_account_id": [*NO_ACCOUNT, "a", "unknown"],
     "type": [None, "", "top_up", "HOLD", HUGE],
+    "visibility_timeout": [None, "0", "-1 s", "1 day 1 microsecond", "1 month", "178000000 years"],
     "debt_floor": [0, 1, HIGHEST],
 }
 REFUSED_BY: dict[tuple[str, str], list[Any]] = {
@@ -75,6 +105,12 @@ REFUSED_BY: dict[tuple[str, str], list[Any]] = {
     ("enable_transaction", "amount"): [0, -1, -HIGHEST, LOWEST],
     ("enable_transaction", "key"): [None, *NO_LABEL, *OWN_KEYS, "unknown"],
     ("cancel_transaction", "key"): [None, *NO_LABEL, *OWN_KEYS, "unknown"],
+    ("capture", "amount"): [0, -1, 11, HIGHEST, -HIGHEST, LOWEST],
+    ("capture", "key"): [None, *NO_LABEL, *OWN_KEYS, "unknown", "k", "pending"],
+    ("release", "key"): [None, *NO_LABEL, *OWN_KEYS, "unknown", "k", "pending"],
+    ("refund", "amount"): [0, -1, 101, HIGHEST, -HIGHEST, LOWEST],
+    ("reverse_transaction", "amount"): [0, -1, 11, HIGHEST, -HIGHEST, LOWEST],
+    ("list_events", "account_id"): NO_LABEL,
     ("get_transaction", "key"): [None, *NO_LABEL],
     ("history", "type"): ["", "top_up", "HOLD", HUGE],
     ("open_account", "min_balance"): [None, 1, HIGHEST],
@@ -86,10 +122,37 @@ FREE: dict[str, list[Any]] = {
     "fail_insufficient_credits": [None, True, False],
     "raise_refusals": [None, True, False],
     "ceiling_balance": [None, HIGHEST],
+    "level": [None, 0, LOWEST, HIGHEST],
+    "threshold": [0, LOWEST, HIGHEST],
+    "daily_amount_limit": [None, 5, HIGHEST],
+    "daily_count_limit": [None, 1, HIGHEST],
+    "monthly_amount_limit": [None, 5, HIGHEST],
+    "monthly_count_limit": [None, 1, HIGHEST],
+    "mode": ["INTENT", "INSTANT"],
+    "enabled": [True, False],
+    "expires_at": [None, "2200-01-01"],
+    "visibility_timeout": ["1 microsecond", "1 day", "24 hours"],
 }
 FREE_BY: dict[tuple[str, str], list[Any]] = {
     ("add_transaction", "ceiling_balance"): [None, HIGHEST],
     ("enable_transaction", "external_id"): [None, "x" * 255],
+    ("capture", "amount"): [None, 1, 10],
+    ("capture", "metadata"): [None, Jsonb({}), Jsonb({"x": "y" * 60_000})],
+    ("refund", "amount"): [None, 1, 100],
+    ("refund", "key"): [None, "x" * 255],
+    ("refund", "external_id"): [None, "\N{PILE OF POO}" * 255],
+    ("refund", "original_key"): ["k", "#1"],
+    ("reverse_transaction", "amount"): [None, 1, 10],
+    ("reverse_transaction", "original_key"): ["spent", "#2"],
+    ("release", "reason"): [None, "x" * 1000],
+    ("set_auto_top_up", "amount"): [1, HIGHEST],
+    ("check_auto_top_up", "reference"): [None, "\N{PILE OF POO}" * 255],
+    ("ack_events", "account_ids"): [["b"], ["unknown"], [""]],
+    ("ack_events", "seqs"): [[1], [2], [LOWEST]],
+    ("list_events", "account_id"): [None, "unknown"],
+    ("transfer", "to_account_id"): ["b"],
+    ("transfer", "key"): [None, "x" * 255, "\u2028"],
+    ("hold", "key"): [None, "x" * 255, "k#", " "],
     ("history", "type"): [None],
     ("open_account", "min_balance"): [0, LOWEST],
     ("set_limits", "debt_floor"): [None, LOWEST],
@@ -142,6 +205,21 @@ def cases() -> Iterator[tuple[str, str]]:
         "usage_by_reference": "account_id limit_count",
         "set_account_status": "account_id status",
         "set_limits": "account_id min_balance debt_floor",
+        "hold": "account_id amount key expires_at reference metadata",
+        "capture": "account_id key amount metadata",
+        "release": "account_id key reason",
+        "refund": "account_id original_key amount key external_id reference metadata",
+        "reverse_transaction": "account_id original_key amount key reference metadata",
+        "transfer": "from_account_id to_account_id amount key reference metadata",
+        "set_auto_top_up": "account_id threshold amount mode enabled daily_count_limit"
+        " daily_amount_limit monthly_count_limit monthly_amount_limit",
+        "get_auto_top_up": "account_id",
+        "check_auto_top_up": "account_id reference",
+        "set_low_balance_level": "account_id",
+        "claim_events": "limit_count visibility_timeout",
+        "ack_events": "account_ids seqs",
+        "list_events": "account_id limit_count",
+        "run_due": "limit_count",
         "verify": "account_id",
     }
     for function, names in parameters_of.items():
@@ -155,7 +233,12 @@ CASES = list(cases())
 @pytest.fixture
 def filled(db: Ledger) -> Ledger:
     ask(db, "top_up", account_id="a", amount=100, key="k")
+    ask(db, "spend", account_id="a", amount=10, key="spent")
     ask(db, "top_up", account_id="a", amount=100, key="pending", is_active=False)
+    ask(db, "top_up", account_id="a", amount=500)
+    ask(db, "hold", account_id="a", amount=10, key="held")
+    ask(db, "open_account", account_id="b")
+    ask(db, "set_account_status", account_id="b", status="FROZEN")
     return db
 
 
@@ -207,10 +290,23 @@ def test_what_makes_sense_is_accepted(filled: Ledger) -> None:
     assert tried > 40
 
 
-@pytest.mark.parametrize("function", sorted(GOOD.keys() - {"verify"}))
-def test_an_empty_ledger_refuses_a_missing_account_too(db: Ledger, function: str) -> None:
-    error = refusal(db, function, GOOD[function] | {"account_id": None})
+@pytest.mark.parametrize(
+    ("function", "parameter"),
+    [case for case in CASES if "account_id" in case[1] and case[0] not in ALL_ACCOUNTS],
+)
+def test_an_empty_ledger_refuses_a_missing_account_too(
+    db: Ledger, function: str, parameter: str
+) -> None:
+    error = refusal(db, function, GOOD[function] | {parameter: None})
     assert error.sqlstate == "22004"
+
+
+@pytest.mark.parametrize("function", sorted(ALL_ACCOUNTS))
+def test_an_empty_ledger_refuses_an_account_id_that_cannot_be_one(
+    db: Ledger, function: str
+) -> None:
+    error = refusal(db, function, {"account_id": ""})
+    assert error.sqlstate == "22023"
 
 
 @pytest.mark.parametrize(

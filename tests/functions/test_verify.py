@@ -153,11 +153,11 @@ PENDING = "update pgledger.pending_transactions set "
         ),
         (
             BALANCE + "attention_at = '-infinity' where account_id = 'a'",
-            [("attention_at follows the status", 3)],
+            [("attention_at is not after what is due", 3)],
         ),
         (
             BALANCE + "attention_at = 'infinity' where account_id = 'b'",
-            [("attention_at follows the status", 1)],
+            [("attention_at is not after what is due", 1)],
         ),
         (
             BALANCE + "updated_at = '2000-01-01' where account_id = 'a'",
@@ -166,12 +166,12 @@ PENDING = "update pgledger.pending_transactions set "
         (
             (
                 "insert into pgledger.balances"
-                " select 'd', balance, seq, updated_at, held, pending_rows, attention_at, floor"
-                " from pgledger.balances where account_id = 'c'"
+                " select 'd', balance, seq, updated_at, held, pending_rows, attention_at, floor,"
+                " low_below, top_up_below from pgledger.balances where account_id = 'c'"
             ),
             [
                 ("a balance row has an account", 0),
-                ("attention_at follows the status", 0),
+                ("attention_at is not after what is due", 0),
             ],
         ),
         (
@@ -180,7 +180,7 @@ PENDING = "update pgledger.pending_transactions set "
         ),
         (
             "update pgledger.accounts set status = 'FROZEN' where account_id = 'a'",
-            [("attention_at follows the status", 3)],
+            [("attention_at is not after what is due", 3)],
         ),
         (
             (
