@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg.rows import DictRow
 
-from tests.support import Ledger, ask, ask_all, in_order, labels, posted, value
+from tests.support import Ledger, ask, ask_all, in_order, labels, let_expire, posted, value
 
 Connect = Callable[..., psycopg.Connection[DictRow]]
 
@@ -40,10 +40,14 @@ create table traps.balances (like traps.accounts including all);
 create table traps.currencies (like traps.accounts including all);
 create table traps.transactions (like traps.accounts including all);
 create table traps.pending_transactions (like traps.accounts including all);
+create table traps.auto_top_ups (like traps.accounts including all);
+create table traps.events (like traps.accounts including all);
 create table traps.pg_trigger (like traps.accounts including all);
 create domain traps.transaction_type as text check (traps.sprung(value));
 create domain traps.account_status as text check (traps.sprung(value));
 create domain traps.pending_status as text check (traps.sprung(value));
+create domain traps.auto_top_up_mode as text check (traps.sprung(value));
+create domain traps."interval" as pg_catalog.interval check (traps.sprung(value::text));
 create domain traps.text as pg_catalog.text check (traps.sprung(value));
 create domain traps.int8 as bigint check (traps.sprung(value::text));
 create domain traps.numeric as pg_catalog.numeric check (traps.sprung(value::text));
@@ -78,6 +82,14 @@ begin
     ' return traps.sprung('''')';
   execute 'create function traps.jsonb_typeof(pg_catalog.jsonb) returns boolean language sql'
     ' return traps.sprung('''')';
+  execute 'create function traps.pg_notify(pg_catalog.text, pg_catalog.text) returns boolean'
+    ' language sql return traps.sprung('''')';
+  execute 'create function traps.cardinality(pg_catalog._text) returns boolean language sql'
+    ' return traps.sprung('''')';
+  execute 'create function traps.abs(pg_catalog.int8) returns boolean language sql'
+    ' return traps.sprung('''')';
+  execute 'create function traps.date_trunc(pg_catalog.text, pg_catalog.timestamp)'
+    ' returns boolean language sql return traps.sprung('''')';
   execute 'create function traps.sum(pg_catalog.int8) returns boolean language sql'
     ' return traps.sprung('''')';
 end
@@ -101,7 +113,14 @@ def path(db: Ledger, request: pytest.FixtureRequest) -> str:
 def astray(path: str, connect: Connect) -> Ledger:
     """A connection under a search_path that leads into traps, with temporary traps of its own."""
     connection = connect()
-    for table in ("accounts", "balances", "transactions", "pending_transactions"):
+    for table in (
+        "accounts",
+        "auto_top_ups",
+        "balances",
+        "events",
+        "pending_transactions",
+        "transactions",
+    ):
         connection.execute(f"create temp table {table} (trap text check (traps.sprung(trap)))")
     connection.execute(f"set search_path = {path}")
     return connection
@@ -199,6 +218,74 @@ def test_every_verb_and_reader_works(db: Ledger, astray: Ledger) -> None:
     assert len(ask_all(astray, "usage_by_reference", account_id="a")) == 3
     assert in_order(astray)
     assert posted(db, "a") == [60, 1, 5, 5, -70, -6, -4]
+
+
+def test_every_type_is_held_and_captured_from_psql(
+    db: Ledger, path: str, database_url: str, pg_bin: Path
+) -> None:
+    ask(db, "top_up", account_id="a", amount=1000)
+    calls = "".join(
+        f"select type, amount, status from pgledger.add_transaction"
+        f"('a', -10, '{type_}', key => '{type_}', is_active => false);\n"
+        f"select type, amount, status from pgledger.capture('a', '{type_}', 3);\n"
+        for type_ in TYPES
+    )
+    done = subprocess.run(
+        [pg_bin / "psql", database_url, "-XqAt", "-v", "ON_ERROR_STOP=1", "-F", " "],
+        input=f"set search_path = {path};\n{calls}",
+        text=True,
+        capture_output=True,
+        check=False,
+        env=os.environ | {"PGOPTIONS": ""},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        line for type_ in TYPES for line in (f"{type_} -10 PENDING", f"{type_} -3 POSTED")
+    ]
+    assert posted(db, "a") == [1000] + [-3] * len(TYPES)
+    assert in_order(db)
+
+
+def test_every_verb_around_the_core_works(db: Ledger, astray: Ledger) -> None:
+    ask(astray, "top_up", account_id="a", amount=100, key="paid")
+    ask(astray, "open_account", account_id="b")
+    ask(astray, "set_low_balance_level", account_id="a", level=90)
+    for key in ("all", "part", "gone", "due"):
+        ask(astray, "hold", account_id="a", amount=5, key=key, expires_at="2200-01-01 00:00Z")
+    refused(astray, "LG001", "hold", account_id="a", amount=500)
+    ask(astray, "capture", account_id="a", key="all")
+    ask(astray, "capture", account_id="a", key="part", amount=2, metadata={"m": 1})
+    refused(astray, "LG002", "capture", account_id="a", key="part", amount=3)
+    ask(astray, "release", account_id="a", key="gone", reason="late")
+    let_expire(db, "due")
+    assert value(astray, "get_credits", account_id="a") == 93
+    assert value(astray, "run_due") == 1
+    ask(astray, "refund", account_id="a", original_key="paid", amount=3, external_id="re")
+    ask(astray, "spend", account_id="a", amount=10, key="spent")
+    ask(astray, "reverse_transaction", account_id="a", original_key="spent", amount=4)
+    refused(astray, "LG009", "reverse_transaction", account_id="a", original_key="#5", amount=7)
+    given = {"from_account_id": "a", "to_account_id": "b", "amount": 4, "key": "moved"}
+    ask(astray, "transfer", **given)
+    assert ask(astray, "transfer", **given)["replayed"] is True
+    given = {"account_id": "a", "threshold": 85, "amount": 50, "daily_count_limit": 2}
+    ask(astray, "set_auto_top_up", **given)
+    assert ask(astray, "check_auto_top_up", account_id="a")["key"] == "#auto-1"
+    ask(astray, "enable_transaction", account_id="a", key="#auto-1")
+    ask(astray, "set_auto_top_up", **given | {"mode": "INSTANT"})
+    assert ask(astray, "spend", account_id="a", amount=50)["available"] == 130
+    ask(astray, "spend", account_id="a", amount=50)
+    assert ask(astray, "get_auto_top_up", account_id="a")["resumes_at"] is not None
+    ask(astray, "set_account_status", account_id="a", status="FROZEN")
+    kinds = [row["kind"] for row in ask_all(astray, "list_events", account_id="a")]
+    assert sorted(set(kinds)) == [
+        "account_frozen",
+        "hold_expired",
+        "low_balance",
+        "top_up_requested",
+    ]
+    assert ask(astray, "claim_events")["seq"] == 1
+    assert value(astray, "ack_events", account_ids="{a}", seqs="{1}") == 1
+    assert in_order(astray)
 
 
 def test_the_journal_is_guarded(astray: Ledger) -> None:
