@@ -54,14 +54,24 @@ $$;
 -- What each worker was handed out, and in which order.
 create table witness.handed_out (
   place bigint generated always as identity,
-  worker int, account_id text, seq bigint, acked boolean not null default false
+  worker int, account_id text, seq bigint,
+  acked boolean not null default false, early boolean not null default false
 );
 
 create function witness.claim(worker int) returns void
-language sql
+language plpgsql
 as $$
+begin
   insert into witness.handed_out (worker, account_id, seq)
-  select $1, c.account_id, c.seq from pgledger.claim_events(3, '1 hour') c
+  select $1, c.account_id, c.seq from pgledger.claim_events(3, '1 hour') c;
+
+  -- What came before is acknowledged: somebody is done with it, and stays so.
+  update witness.handed_out h
+  set early = true
+  where h.worker = $1 and not h.acked and exists (
+    select from pgledger.events e
+    where e.account_id = h.account_id and e.seq < h.seq and e.acked_at is null);
+end
 $$;
 
 create function witness.ack(worker int) returns void
@@ -522,7 +532,8 @@ def test_events_claimed_at_once_are_handed_out_once_and_in_order(
     connect: Connect, db: Connection
 ) -> None:
     db.execute(WITNESSES)
-    accounts, each = 60, 5
+    # So few accounts that a claim has to leave what comes after an event that is still worked on.
+    accounts, each = 5, 40
     for _ in range(each):
         db.execute(
             "select pgledger.grant_credits('r' || n, 1) from generate_series(1, %s) n", (accounts,)
@@ -541,7 +552,15 @@ def test_events_claimed_at_once_are_handed_out_once_and_in_order(
         return [((claim, ack)[(n + worker) % 2], (worker,)) for worker in range(4)]
 
     assert wrong_rounds(connect, calls, lambda _, r: words(r) == {"ok": 4}) == []
+    # Whatever the race left over comes now, if not already: nothing is lost either.
+    for _ in range(accounts * each):
+        for statement in (ack, claim):
+            for worker in range(4):
+                db.execute(statement, (worker,))
+        if not db.execute("select from pgledger.events where acked_at is null").fetchall():
+            break
     handed_out = db.execute("select * from witness.handed_out order by place").fetchall()
+    assert [row for row in handed_out if row["early"]] == []
     per_account: dict[str, list[int]] = {row["account_id"]: [] for row in handed_out}
     for row in handed_out:
         per_account[row["account_id"]].append(row["seq"])
