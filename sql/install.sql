@@ -29,6 +29,9 @@
 -- This file is the manifest: what the database should be, in order. It is safe to run again.
 -- An existing database gets here through migrations/.
 
+-- What follows an error must not run: the last file says that all of it is here.
+\set ON_ERROR_STOP on
+
 \ir schema/schema.sql
 \ir schema/types.sql
 \ir schema/currencies.sql
@@ -84,6 +87,7 @@
 \ir functions/_disarm.sql
 \ir functions/_rearm.sql
 \ir functions/_auto_top_up_pause.sql
+\ir functions/_next_auto_top_up.sql
 \ir functions/_request_top_up.sql
 \ir functions/_auto_top_up.sql
 \ir functions/_watched.sql
@@ -98,6 +102,7 @@
 \ir functions/_refuse_settled.sql
 \ir functions/_enable.sql
 \ir functions/_pending_by_key.sql
+\ir functions/_cancel.sql
 \ir functions/_enable_by_key.sql
 \ir functions/_cancel_by_key.sql
 \ir functions/_undone_amount.sql
@@ -127,6 +132,8 @@
 \ir functions/_store_auto_top_up.sql
 \ir functions/set_auto_top_up.sql
 \ir functions/check_auto_top_up.sql
+\ir functions/_first_events.sql
+\ir functions/_claim_run.sql
 \ir functions/claim_events.sql
 \ir functions/ack_events.sql
 \ir functions/run_due.sql

@@ -8,6 +8,7 @@ declare
   v_hot pgledger.balances;
   v_settings pgledger.auto_top_ups;
   v_resumes_at timestamptz;
+  v_number bigint;
   v_request pgledger._request;
 begin
   select b.* into strict v_hot
@@ -30,15 +31,15 @@ begin
     return null;
   end if;
 
+  v_number := pgledger._next_auto_top_up(v_settings);
   update pgledger.auto_top_ups s
-  set intents = s.intents + 1
-  where s.account_id = _auto_top_up.account_id
-  returning s.* into v_settings;
+  set intents = v_number
+  where s.account_id = _auto_top_up.account_id;
 
   v_request.account_id := _auto_top_up.account_id;
   v_request.amount := v_settings.amount;
   v_request.type := 'TOP_UP';
-  v_request.key := '#auto-' || v_settings.intents;
+  v_request.key := '#auto-' || v_number;
   v_request.announced := v_settings.mode = 'INTENT';
   v_request.reference := _auto_top_up.reference;
 

@@ -32,7 +32,7 @@ begin
       on p.account_id = settings.account_id and p.key = k.key;
 
     exit when v_past.created_at < v_month;
-    continue when not v_past.counts;
+    continue when v_past.counts is not true;
     v_monthly_count := v_monthly_count + 1;
     v_monthly_amount := v_monthly_amount + v_past.amount;
     if v_past.created_at >= v_day then

@@ -34,7 +34,7 @@ begin
   update pgledger.balances b
   set balance = b.balance + v_amount, seq = b.seq + 1, updated_at = greatest(b.updated_at, v_now),
       held = b.held - v_held
-  where b.account_id = _capture.account_id and b.attention_at > v_now
+  where b.account_id = _capture.account_id and b.attention_at > v_now and b.held >= v_held
   returning b.balance, b.balance - b.held, b.seq, b.updated_at, pgledger._is_low(
     b.balance - b.held, v_amount + v_held, b.low_below, b.top_up_below)
   into v_balance, v_available, v_seq, v_created_at, v_is_low;

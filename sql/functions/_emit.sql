@@ -13,8 +13,12 @@ begin
   end if;
 
   perform pgledger._open_if_new(_emit.account_id);
+  -- The count may be older than the events where settings were restored without them.
+  select max(e.seq) into v_last
+  from pgledger.events e
+  where e.account_id = _emit.account_id;
   update pgledger.accounts a
-  set events = a.events + v_count
+  set events = greatest(a.events, v_last) + v_count
   where a.account_id = _emit.account_id
   returning a.events into strict v_last;
 
@@ -22,8 +26,11 @@ begin
   select _emit.account_id, v_last - v_count + p.place, _emit.kind, p.payload, v_now, v_now
   from unnest(_emit.payloads) with ordinality p (payload, place);
 
-  -- Sent when the transaction commits, once for each kind in it.
-  perform pg_notify('pgledger_events', _emit.kind);
+  -- Sent at commit, once for each kind in it. A queue that an idle listener elsewhere has let fill
+  -- up would fail that commit; so before that nobody is woken, and consumers find it by polling.
+  if pg_notification_queue_usage() < 0.5 then
+    perform pg_notify('pgledger_events', _emit.kind);
+  end if;
 end;
 $$;
 

@@ -24,6 +24,7 @@ begin
   then
     return pgledger._refuse_settled(v_request, v_hot);
   elsif v_pending.status = 'ENABLED' then
+    perform pgledger._forget_unopened(request.account_id);
     return pgledger._replay_enabled(v_request, v_hot);
   end if;
 
@@ -31,6 +32,12 @@ begin
   v_request.external_id := coalesce(request.external_id, v_pending.external_id);
   v_answer := pgledger._replay_external_id(v_request, v_hot);
   if v_answer.status is not null then
+    -- It had its effect under another key: what was announced here must not have it once more.
+    if v_answer.replayed and v_pending.status = 'PENDING' then
+      perform pgledger._cancel(v_pending, v_hot, 'recorded as ' || v_answer.key);
+      v_hot := pgledger._lock_balance(request.account_id);
+      v_answer.available := v_hot.balance - v_hot.held;
+    end if;
     return v_answer;
   end if;
 

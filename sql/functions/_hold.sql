@@ -37,6 +37,7 @@ begin
     exit try when not found;
     <<once>>
     begin
+      exit once when _hold.expires_at <= clock_timestamp();
       if v_key is null then
         v_key := '#' || gen_random_uuid();
       else

@@ -21,7 +21,17 @@ begin
     and exists (select from pgledger.get_transaction(credit.account_id, credit.key))
   then
     code := 'LG002';
-    detail := jsonb_build_object('account_id', credit.account_id);
+    select jsonb_build_object(
+      'account_id', credit.account_id,
+      'recorded', jsonb_build_object(
+        'key', t.key, 'type', t.type, 'amount', t.requested_amount, 'status', t.status,
+        'counterparty', t.counterparty),
+      'given', jsonb_build_object(
+        'key', credit.key, 'type', credit.type, 'amount', credit.amount,
+        'counterparty', credit.counterparty))
+    into detail
+    from pgledger.get_transaction(credit.account_id, credit.key) t
+    limit 1;
   elsif v_to_currency is null and receiver.seq = 0 then
     code := 'LG003';
     detail := jsonb_build_object('account_id', credit.account_id);

@@ -18,8 +18,8 @@ begin
       ('LG004', 'account not open', 'See set_account_status.'),
       ('LG005', 'ceiling reached', 'Spend first, or raise ceiling_balance.'),
       ('LG006', 'transaction not found', 'Check the account and the key.'),
-      ('LG007', 'transaction not pending', 'It can no longer be enabled or cancelled; money that '
-        'came late is enabled with its external_id.'),
+      ('LG007', 'transaction not pending', 'It was settled before, or has expired: see its status. '
+        'Only money that came late is still enabled, with its external_id.'),
       ('LG009', 'exceeds original', 'At most what remains of it can be captured, refunded or '
         'reversed.')
     ) w (code, message, hint)

@@ -23,13 +23,14 @@ begin
         where d.account_id = hot.account_id and d.status = 'PENDING' and d.expires_at <= v_now
         order by d.expires_at
         limit 100))
-    returning p.key, p.amount, p.expires_at, p.reference
+    returning p.key, p.amount, p.expires_at, p.reference,
+      to_char(p.expires_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as expired_at
   )
   select
     coalesce(sum(-c.amount), 0)::bigint,
     array_agg(
       jsonb_build_object(
-        'key', c.key, 'amount', -c.amount, 'expired_at', c.expires_at, 'reference', c.reference)
+        'key', c.key, 'amount', -c.amount, 'expired_at', c.expired_at, 'reference', c.reference)
       order by c.expires_at, c.key)
   into v_released, v_expired
   from closed c;

@@ -8,6 +8,10 @@ begin atomic
   cross join lateral (values
     ('a balance row has an account',
       a.account_id is not null, 'an account', 'none'),
+    ('events are counted',
+      coalesce(a.events >= (
+        select max(e.seq) from pgledger.events e where e.account_id = b.account_id), true),
+      'at least the seq of the last', a.events::text),
     ('a closed account is empty',
       a.status is distinct from 'CLOSED'
         or (b.balance = 0 and not exists (

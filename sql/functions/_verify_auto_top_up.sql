@@ -9,6 +9,9 @@ begin atomic
     on p.account_id = s.account_id and p.key = s.waiting_for
   cross join lateral (values
     ('an auto-top-up has an account', a.account_id is not null, 'an account', 'none'),
+    ('auto-top-ups are counted',
+      pgledger._next_auto_top_up(s) = s.intents + 1,
+      '#auto-' || s.intents + 1 || ' free', '#auto-' || s.intents + 1 || ' taken'),
     ('an auto-top-up waits for an open intent',
       s.waiting_for is null or (p.status = 'PENDING' and p.type = 'TOP_UP') is true,
       'a pending TOP_UP', coalesce(p.status || ' ' || p.type, 'none'))

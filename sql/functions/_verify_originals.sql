@@ -4,20 +4,24 @@ language sql stable
 begin atomic
   select r.rule, u.seq, u.key, r.expected, r.found
   from (
-    select t.original_seq, max(t.seq) as seq, max(t.key) as key, sum(t.amount) as undone,
-      min(t.seq) as first_seq
+    select t.*, sum(t.amount) over (partition by t.original_seq order by t.seq) as undone
     from pgledger.transactions t
     where t.account_id = _verify_originals.account_id and t.original_seq is not null
-    group by t.original_seq
   ) u
   left join pgledger.transactions o
     on o.account_id = _verify_originals.account_id and o.seq = u.original_seq
   cross join lateral (values
     ('an original is an earlier transaction',
-      o.seq is not null and o.seq < u.first_seq, 'one before #' || u.first_seq,
-      '#' || u.original_seq),
+      o.seq is not null and o.seq < u.seq, 'one before #' || u.seq, '#' || u.original_seq),
+    ('a refund takes back a top-up, a reversal undoes another movement',
+      coalesce(
+        sign(u.amount) = -sign(o.amount)
+          and u.type = case o.type when 'TOP_UP' then 'REFUND' else 'REVERSAL' end
+            ::pgledger.transaction_type,
+        true),
+      'the opposite of ' || o.type || ' ' || o.amount, u.type || ' ' || u.amount),
     ('refunds and reversals are at most their original',
-      coalesce(sign(u.undone) = -sign(o.amount) and abs(u.undone) <= abs(o.amount::numeric), true),
+      coalesce(abs(u.undone) <= abs(o.amount::numeric), true),
       'at most ' || -o.amount::numeric, u.undone::text)
   ) r (rule, holds, expected, found)
   where not r.holds;

@@ -15,6 +15,13 @@ begin atomic
           and (p.amount > 0 or t.amount >= p.amount),
         true),
       p.type || ' ' || p.amount, t.type || ' ' || t.amount),
+    ('a hold expires at expires_at, and is captured before',
+      case
+        when p.status = 'EXPIRED' then coalesce(p.settled_at = p.expires_at, false)
+        when p.status = 'ENABLED' then coalesce(p.settled_at < p.expires_at, true)
+        else true
+      end,
+      p.status || ' at ' || p.expires_at, p.status || ' at ' || p.settled_at),
     ('amount is part of requested_amount',
       coalesce(
         sign(p.requested_amount) = sign(p.amount)

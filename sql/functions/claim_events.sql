@@ -1,5 +1,7 @@
--- Only the first event of an account that is not acknowledged: so whoever works on it, an account's
--- events are handled in order.
+-- An account's events are handed out as a run, from the first that is not acknowledged: the lock on
+-- that one, and then its being invisible, keep everybody else away from the rest, so that an
+-- account's events are handled in order. The first ones are found by skipping from account to
+-- account, since a backlog may be thousands of events of a few accounts.
 create or replace function pgledger.claim_events(
   limit_count bigint default 100,
   visibility_timeout interval default '1 minute'
@@ -16,9 +18,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  v_limit bigint := pgledger._checked_limit(claim_events.limit_count);
+  v_left bigint := pgledger._checked_limit(claim_events.limit_count);
   v_now timestamptz := clock_timestamp();
-  v_visible_at timestamptz;
+  v_head record;
   v_event record;
 begin
   if not coalesce(claim_events.visibility_timeout > interval '0'
@@ -27,34 +29,32 @@ begin
     perform pgledger._reject('visibility_timeout', claim_events.visibility_timeout::text,
       'Above 0 and at most a day.');
   end if;
-  v_visible_at := v_now + claim_events.visibility_timeout;
 
-  for v_event in
-    select e.account_id, e.seq
-    from pgledger.events e
-    where e.acked_at is null
-      and e.visible_at <= v_now
-      and not exists (
-        select from pgledger.events h
-        where h.account_id = e.account_id and h.seq < e.seq and h.acked_at is null)
-    order by e.visible_at, e.account_id collate "C"
-    limit v_limit
-    for update of e skip locked
-  loop
-    return query
-      update pgledger.events e
-      set visible_at = v_visible_at, deliveries = e.deliveries + 1
-      where e.account_id = v_event.account_id and e.seq = v_event.seq
-      returning e.account_id, e.seq, e.kind, e.payload, e.created_at, e.deliveries;
+  for v_head in select h.account_id, h.seq from pgledger._first_events(v_now) h loop
+    exit when v_left = 0;
+    perform from pgledger.events e
+    where e.account_id = v_head.account_id and e.seq = v_head.seq
+      and e.acked_at is null and e.visible_at <= v_now
+    for update skip locked;
+    continue when not found;
+
+    for v_event in
+      select c.* from pgledger._claim_run(
+        v_head.account_id, v_head.seq, v_left, v_now + claim_events.visibility_timeout) c
+    loop
+      v_left := v_left - 1;
+      return query select v_event.account_id, v_event.seq, v_event.kind, v_event.payload,
+        v_event.created_at, v_event.deliveries;
+    end loop;
   end loop;
 end;
 $$;
 
 comment on function pgledger.claim_events(bigint, interval) is
-  'Hands out up to limit_count events (1 to 10000), the first of each account that is not '
-  'acknowledged, and to nobody else before visibility_timeout (above 0, at most a day) is over. '
-  'Handle them, then ack_events: each is handed out at least once, an account''s in order. '
-  'deliveries counts how often it was. LISTEN pgledger_events to be woken. Refuses with 22023 and '
-  '22004.';
+  'Hands out up to limit_count events (1 to 10000), those of an account together and in order, '
+  'and none of that account to anybody else before visibility_timeout (above 0, at most a day) is '
+  'over or they are acknowledged. Handle them in the order they come, each followed by '
+  'ack_events: each is handed out at least once. deliveries counts how often it was. LISTEN '
+  'pgledger_events to be woken, and poll all the same. Refuses with 22023 and 22004.';
 
 revoke all on function pgledger.claim_events(bigint, interval) from public;

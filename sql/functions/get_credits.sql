@@ -20,7 +20,7 @@ end;
 $$;
 
 comment on function pgledger.get_credits(text) is
-  'Available credits now, minor units: balance minus what holds reserve. 0 for an unknown '
-  'account. Refuses with 22023 and 22004.';
+  'Available credits as of the start of the statement, minor units: balance minus what holds '
+  'reserve. 0 for an unknown account. Refuses with 22023 and 22004.';
 
 revoke all on function pgledger.get_credits(text) from public;

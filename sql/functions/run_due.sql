@@ -22,7 +22,14 @@ begin
     from pgledger.balances b
     where b.account_id = v_due.account_id
     for update skip locked;
-    continue when not found or v_hot.attention_at > v_now;
+    if not found and not exists (
+      select from pgledger.balances b where b.account_id = v_due.account_id)
+    then
+      v_hot := pgledger._lock_balance(v_due.account_id);
+    elsif not found then
+      continue;
+    end if;
+    continue when v_hot.attention_at > v_now;
 
     perform pgledger._settle_due(v_hot);
     v_left := v_left - 1;
