@@ -338,7 +338,8 @@ class LedgerMachine(RuleBasedStateMachine):
             (account_id,),
         ).fetchall()
         assert [as_event(row) for row in told] == account.events
-        assert self.db.execute("select * from pgledger.verify(%s)", (account_id,)).fetchall() == []
+        unsound = self.db.execute("select * from pgledger.verify(%s)", (account_id,)).fetchall()
+        assert unsound == []
 
     def require_auto_top_up(self, name: str, found: Row | None) -> None:
         if self.accounts[name].auto_top_up is None:

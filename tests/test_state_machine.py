@@ -4,62 +4,29 @@
 time; without it, the same examples run every time.
 """
 
-import copy
 import os
 from datetime import timedelta
-from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, multiple, rule, run_state_machine_as_test
+from hypothesis.stateful import rule, run_state_machine_as_test
 
-from tests.machine import Call, LedgerMachine, shown, without_time
+from tests.callers import Callers
+from tests.machine import LedgerMachine, shown, without_time
 from tests.model_records import HIGHEST, now
 from tests.sessions import Connection
+from tests.strategies import (
+    ACCOUNTS,
+    AMOUNTS,
+    EXTERNAL_IDS,
+    KEYS,
+    MAYBE_KEYS,
+    TYPES,
+)
 
 GIVEN_EXAMPLES = os.environ.get("PGLEDGER_EXAMPLES")
 EXAMPLES = int(GIVEN_EXAMPLES or 80)
 STEPS = 40
-
-# Few names, so that everything meets everything.
-ACCOUNTS = st.sampled_from(["anna", "anna", "bert"])
-KEYS = st.sampled_from(["k1", "k2", "k3", "k4"])
-MAYBE_KEYS = st.none() | KEYS
-EXTERNAL_IDS = st.sampled_from([None, None, "pi_1", "pi_2"])
-REFERENCES = st.sampled_from([None, "chat 1", "chat 2"])
-METADATA = st.sampled_from([None, {"a": 1}, {"b": [2]}, {"a": "3"}])
-# Small, so that they meet each other, the floors and the ceilings; and now and then far too large.
-AMOUNTS = st.integers(1, 60) | st.sampled_from([10, 20, 20, 20, 2**62, 2**63 - 1])
-SIGNED = AMOUNTS | AMOUNTS.map(lambda amount: -amount)
-CEILINGS = st.none() | st.none() | st.integers(0, 60)
-FLOORS = st.none() | st.integers(-60, 0)
-TYPES = st.sampled_from(["TOP_UP", "USAGE", "GRANT", "CARD_CHECK", "ADJUSTMENT", "REFUND"])
-SHORTFALLS = st.sampled_from(["REFUSE", "REFUSE", "PARTIAL", "DEBT"])
-STATUSES = st.sampled_from(["OPEN", "OPEN", "FROZEN", "CLOSED"])
-LIFETIMES = st.sampled_from(
-    [None, None, timedelta(hours=12), timedelta(days=10, hours=12), timedelta(hours=-1)]
-)
-ORIGINALS = KEYS | st.sampled_from(["#1", "#2", "#3", "#auto-1"])
-REPEATS = st.sampled_from(
-    [
-        {"amount": 20},
-        {"amount": 21},
-        {"type": "GRANT"},
-        {"is_active": False},
-        {"is_active": True},
-        {"key": "k1"},
-        {"key": "k2"},
-        {"external_id": None},
-        {"external_id": "pi_1"},
-        {"external_id": "pi_2"},
-        {"reference": "chat 2", "metadata": {"c": 4}},
-        {"ceiling_balance": 30},
-        {"expires_at": None},
-        {"original_key": "#1"},
-        {"to_account_id": "anna"},
-        {"enabled": True, "mode": "INSTANT"},
-    ]
-)
 
 # A journal whose account is older as a whole is as sound as before.
 GROW_OLDER = [
@@ -69,7 +36,8 @@ GROW_OLDER = [
     """,
     """
     update pgledger.pending_transactions
-    set created_at = created_at - %(by)s, expires_at = expires_at - %(by)s
+    set created_at = created_at - %(by)s, settled_at = settled_at - %(by)s,
+        expires_at = expires_at - %(by)s
     where account_id = %(id)s
     """,
     """
@@ -83,248 +51,8 @@ GROW_OLDER = [
 ]
 
 
-class Callers(LedgerMachine):
-    calls: Bundle[Call] = Bundle("calls")
-
-    # The verbs
-
-    @rule(
-        target=calls,
-        account=ACCOUNTS,
-        amount=SIGNED,
-        type_=TYPES,
-        key=MAYBE_KEYS,
-        is_active=st.sampled_from([True, True, True, False]),
-        ceiling_balance=CEILINGS,
-        fail_insufficient_credits=st.sampled_from([True, True, True, False]),
-        reference=REFERENCES,
-        external_id=EXTERNAL_IDS,
-        metadata=METADATA,
-        raise_refusals=st.booleans(),
-    )
-    def add_transaction(self, account: str, type_: str, **arguments: object) -> Call:
-        return self.made("add_transaction", account, type=type_, **arguments)
-
-    @rule(
-        target=calls,
-        account=ACCOUNTS,
-        amount=AMOUNTS,
-        key=MAYBE_KEYS,
-        reference=REFERENCES,
-        metadata=METADATA,
-        shortfall=SHORTFALLS,
-        raise_refusals=st.booleans(),
-    )
-    def spend(self, account: str, **arguments: object) -> Call:
-        return self.made("spend", account, **arguments)
-
-    @rule(
-        target=calls,
-        account=ACCOUNTS,
-        amount=AMOUNTS,
-        key=MAYBE_KEYS,
-        is_active=st.booleans(),
-        ceiling_balance=CEILINGS,
-        reference=REFERENCES,
-        external_id=EXTERNAL_IDS,
-        metadata=METADATA,
-        raise_refusals=st.booleans(),
-    )
-    def top_up(self, account: str, **arguments: object) -> Call:
-        return self.made("top_up", account, **arguments)
-
-    @rule(
-        target=calls,
-        account=ACCOUNTS,
-        amount=AMOUNTS,
-        key=MAYBE_KEYS,
-        reference=REFERENCES,
-        metadata=METADATA,
-        raise_refusals=st.booleans(),
-    )
-    def grant_credits(self, account: str, **arguments: object) -> Call:
-        return self.made("grant_credits", account, **arguments)
-
-    @rule(
-        target=calls,
-        account=ACCOUNTS,
-        key=KEYS,
-        external_id=EXTERNAL_IDS,
-        metadata=METADATA,
-        amount=st.none() | AMOUNTS,
-        raise_refusals=st.booleans(),
-    )
-    def enable_transaction(self, account: str, **arguments: object) -> Call:
-        return self.made("enable_transaction", account, **arguments)
-
-    @rule(target=calls, account=ACCOUNTS, key=KEYS, raise_refusals=st.booleans())
-    def cancel_transaction(self, account: str, **arguments: object) -> Call:
-        return self.made("cancel_transaction", account, **arguments)
-
-    @rule(
-        target=calls,
-        account=ACCOUNTS,
-        amount=AMOUNTS,
-        key=MAYBE_KEYS,
-        lifetime=LIFETIMES,
-        reference=REFERENCES,
-        metadata=METADATA,
-        raise_refusals=st.booleans(),
-    )
-    def hold(self, account: str, lifetime: timedelta | None, **arguments: object) -> Call:
-        expires_at = None if lifetime is None else now() + lifetime
-        return self.made("hold", account, expires_at=expires_at, **arguments)
-
-    @rule(
-        target=calls,
-        account=ACCOUNTS,
-        key=KEYS,
-        amount=st.none() | AMOUNTS,
-        metadata=METADATA,
-        raise_refusals=st.booleans(),
-    )
-    def capture(self, account: str, **arguments: object) -> Call:
-        return self.made("capture", account, **arguments)
-
-    @rule(target=calls, account=ACCOUNTS, key=KEYS, raise_refusals=st.booleans())
-    def release(self, account: str, **arguments: object) -> Call:
-        return self.made("release", account, **arguments)
-
-    @rule(
-        target=calls,
-        account=ACCOUNTS,
-        original_key=ORIGINALS,
-        amount=st.none() | st.none() | AMOUNTS,
-        key=MAYBE_KEYS,
-        external_id=EXTERNAL_IDS,
-        fail_insufficient_credits=st.booleans(),
-        reference=REFERENCES,
-        metadata=METADATA,
-        raise_refusals=st.booleans(),
-    )
-    def refund(self, account: str, **arguments: object) -> Call:
-        return self.made("refund", account, **arguments)
-
-    @rule(
-        target=calls,
-        account=ACCOUNTS,
-        original_key=ORIGINALS,
-        amount=st.none() | st.none() | AMOUNTS,
-        key=MAYBE_KEYS,
-        reference=REFERENCES,
-        metadata=METADATA,
-        raise_refusals=st.booleans(),
-    )
-    def reverse_transaction(self, account: str, **arguments: object) -> Call:
-        return self.made("reverse_transaction", account, **arguments)
-
-    @rule(
-        target=calls,
-        account=ACCOUNTS,
-        to_account_id=st.sampled_from(["bert", "bert", "anna"]),
-        amount=AMOUNTS,
-        key=MAYBE_KEYS,
-        reference=REFERENCES,
-        metadata=METADATA,
-        raise_refusals=st.booleans(),
-    )
-    def transfer(self, account: str, **arguments: object) -> Call:
-        return self.made("transfer", account, **arguments)
-
-    @rule(
-        target=calls,
-        account=ACCOUNTS,
-        threshold=st.integers(-30, 60) | st.just(2**62),
-        amount=st.sampled_from([1, 10, 20, 2**62]),
-        mode=st.sampled_from(["INTENT", "INSTANT"]),
-        enabled=st.sampled_from([True, True, True, False]),
-        daily_count_limit=st.sampled_from([None, None, 0, 1, 2]),
-        daily_amount_limit=st.sampled_from([None, None, 10, 20, 45]),
-        monthly_count_limit=st.sampled_from([None, None, 1, 3]),
-        monthly_amount_limit=st.sampled_from([None, None, 20, 2**62]),
-    )
-    def set_auto_top_up(self, account: str, **arguments: object) -> Call:
-        return self.made("set_auto_top_up", account, **arguments)
-
-    @rule(target=calls, account=ACCOUNTS, reference=REFERENCES)
-    def check_auto_top_up(self, account: str, **arguments: object) -> Call:
-        return self.made("check_auto_top_up", account, **arguments)
-
-    @rule(target=calls, account=ACCOUNTS, level=st.none() | st.integers(-20, 60))
-    def set_low_balance_level(self, account: str, **arguments: object) -> Call:
-        return self.made("set_low_balance_level", account, **arguments)
-
-    @rule(
-        target=calls,
-        account=ACCOUNTS,
-        currency=st.sampled_from(["CREDIT", "CREDIT", "EUR"]),
-        min_balance=st.integers(-60, 0),
-    )
-    def open_account(self, account: str, **arguments: object) -> Call:
-        return self.made("open_account", account, **arguments)
-
-    @rule(target=calls, account=ACCOUNTS, status=STATUSES)
-    def set_account_status(self, account: str, **arguments: object) -> Call:
-        return self.made("set_account_status", account, **arguments)
-
-    @rule(target=calls, account=ACCOUNTS, min_balance=FLOORS, debt_floor=FLOORS)
-    def set_limits(self, account: str, **arguments: object) -> Call:
-        return self.made("set_limits", account, **arguments)
-
-    def made(self, verb: str, account: str, **arguments: object) -> Call:
-        call = Call(verb, account, arguments)
-        self.make(call)
-        return call
-
-    # What else callers do
-
-    @rule(call=calls)
-    def repeat(self, call: Call) -> None:
-        self.make(call)
-
-    @rule(call=calls, change=REPEATS)
-    def repeat_with_a_change(self, call: Call, change: dict[str, object]) -> None:
-        self.make(call.changed(**change))
-
-    @rule(target=calls, account=ACCOUNTS, data=st.data())
-    def settle_what_waits(self, account: str, data: st.DataObject) -> Any:  # noqa: ANN401 - of hypothesis
-        waiting = sorted(self.accounts[account].announced)
-        if not waiting:
-            return multiple()
-        key = data.draw(st.sampled_from(waiting))
-        verb = data.draw(st.sampled_from(["enable", "enable", "cancel", "capture", "release"]))
-        if verb in {"cancel", "release"}:
-            verb = "cancel_transaction" if verb == "cancel" else verb
-            return self.made(verb, account, key=key, raise_refusals=True)
-        if verb == "capture":
-            return self.made(
-                "capture",
-                account,
-                key=key,
-                amount=data.draw(st.none() | AMOUNTS),
-                metadata=data.draw(METADATA),
-                raise_refusals=data.draw(st.booleans()),
-            )
-        return self.made(
-            "enable_transaction",
-            account,
-            key=key,
-            external_id=data.draw(EXTERNAL_IDS),
-            metadata=data.draw(METADATA),
-            amount=data.draw(st.none() | AMOUNTS),
-            raise_refusals=data.draw(st.booleans()),
-        )
-
-    @rule(several=st.lists(calls, min_size=1, max_size=3), commits=st.booleans())
-    def several_in_one_transaction(self, several: list[Call], *, commits: bool) -> None:
-        before = copy.deepcopy(self.accounts)
-        with self.db.transaction(force_rollback=not commits):
-            for call in several:
-                self.make(call)
-        if not commits:
-            self.accounts = before
-        for name in {name for call in several for name in call.accounts}:
-            self.require_account(name)
+class TheWorld(Callers):
+    """What happens besides: time, other systems, and readers."""
 
     # Time, which passes by moving what is recorded into the past
 
@@ -482,7 +210,7 @@ def test_random_operations_and_a_plain_model_agree(db: Connection) -> None:
     LedgerMachine.db = db
     LedgerMachine.example = 0
     run_state_machine_as_test(
-        Callers,
+        TheWorld,
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,

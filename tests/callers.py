@@ -1,0 +1,363 @@
+"""Everything that callers ask of a ledger: each verb, repeats, and several in one transaction."""
+
+import copy
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, initialize, multiple, rule
+
+from tests.machine import Call, LedgerMachine
+from tests.model_records import HIGHEST, now
+from tests.strategies import (
+    ACCOUNTS,
+    AMOUNTS,
+    CEILINGS,
+    CHANGES,
+    EXTERNAL_IDS,
+    FLOORS,
+    KEYS,
+    LIFETIMES,
+    MAYBE_KEYS,
+    METADATA,
+    ORIGINALS,
+    REFERENCES,
+    SHORTFALLS,
+    SIGNED,
+    STATUSES,
+    TYPES,
+)
+
+PLAIN: dict[str, Any] = {
+    "key": None,
+    "reference": None,
+    "metadata": None,
+    "raise_refusals": True,
+}
+LIMITS = (
+    "daily_count_limit",
+    "daily_amount_limit",
+    "monthly_count_limit",
+    "monthly_amount_limit",
+)
+
+
+class Callers(LedgerMachine):
+    calls: Bundle[Call] = Bundle("calls")
+
+    @initialize(
+        funds=st.sampled_from([0, 50, 100]),
+        low=st.none() | st.integers(0, 40),
+        auto=st.none() | st.tuples(st.integers(0, 40), st.sampled_from(["INTENT", "INSTANT"])),
+        limit=st.sampled_from([None, 1, 2]),
+    )
+    def some_are_funded(
+        self, funds: int, low: int | None, auto: tuple[int, str] | None, limit: int | None
+    ) -> None:
+        for name in self.accounts if funds else ():
+            self.made("grant_credits", name, amount=funds, **PLAIN)
+            self.made("set_low_balance_level", name, level=low)
+            if auto is not None:
+                settings = dict.fromkeys(LIMITS) | {"daily_count_limit": limit}
+                settings |= {"threshold": auto[0], "mode": auto[1], "amount": 20, "enabled": True}
+                self.made("set_auto_top_up", name, **settings)
+
+    # The verbs
+
+    @rule(
+        target=calls,
+        account=ACCOUNTS,
+        amount=SIGNED,
+        type_=TYPES,
+        key=MAYBE_KEYS,
+        is_active=st.sampled_from([True, True, True, False]),
+        ceiling_balance=CEILINGS,
+        fail_insufficient_credits=st.sampled_from([True, True, True, False]),
+        reference=REFERENCES,
+        external_id=EXTERNAL_IDS,
+        metadata=METADATA,
+        raise_refusals=st.booleans(),
+    )
+    def add_transaction(self, account: str, type_: str, **arguments: object) -> Call:
+        return self.made("add_transaction", account, type=type_, **arguments)
+
+    @rule(
+        target=calls,
+        account=ACCOUNTS,
+        amount=AMOUNTS,
+        key=MAYBE_KEYS,
+        reference=REFERENCES,
+        metadata=METADATA,
+        shortfall=SHORTFALLS,
+        raise_refusals=st.booleans(),
+    )
+    def spend(self, account: str, **arguments: object) -> Call:
+        return self.made("spend", account, **arguments)
+
+    @rule(
+        target=calls,
+        account=ACCOUNTS,
+        amount=AMOUNTS,
+        key=MAYBE_KEYS,
+        is_active=st.booleans(),
+        ceiling_balance=CEILINGS,
+        reference=REFERENCES,
+        external_id=EXTERNAL_IDS,
+        metadata=METADATA,
+        raise_refusals=st.booleans(),
+    )
+    def top_up(self, account: str, **arguments: object) -> Call:
+        return self.made("top_up", account, **arguments)
+
+    @rule(
+        target=calls,
+        account=ACCOUNTS,
+        amount=AMOUNTS,
+        key=MAYBE_KEYS,
+        reference=REFERENCES,
+        metadata=METADATA,
+        raise_refusals=st.booleans(),
+    )
+    def grant_credits(self, account: str, **arguments: object) -> Call:
+        return self.made("grant_credits", account, **arguments)
+
+    @rule(
+        target=calls,
+        account=ACCOUNTS,
+        key=KEYS,
+        external_id=EXTERNAL_IDS,
+        metadata=METADATA,
+        amount=st.none() | AMOUNTS,
+        raise_refusals=st.booleans(),
+    )
+    def enable_transaction(self, account: str, **arguments: object) -> Call:
+        return self.made("enable_transaction", account, **arguments)
+
+    @rule(target=calls, account=ACCOUNTS, key=KEYS, raise_refusals=st.booleans())
+    def cancel_transaction(self, account: str, **arguments: object) -> Call:
+        return self.made("cancel_transaction", account, **arguments)
+
+    @rule(
+        target=calls,
+        account=ACCOUNTS,
+        amount=AMOUNTS,
+        key=MAYBE_KEYS,
+        lifetime=LIFETIMES,
+        reference=REFERENCES,
+        metadata=METADATA,
+        raise_refusals=st.booleans(),
+    )
+    def hold(self, account: str, lifetime: timedelta | None, **arguments: object) -> Call:
+        expires_at = None if lifetime is None else now() + lifetime
+        return self.made("hold", account, expires_at=expires_at, **arguments)
+
+    @rule(
+        target=calls,
+        account=ACCOUNTS,
+        key=KEYS,
+        amount=st.none() | AMOUNTS,
+        metadata=METADATA,
+        raise_refusals=st.booleans(),
+    )
+    def capture(self, account: str, **arguments: object) -> Call:
+        return self.made("capture", account, **arguments)
+
+    @rule(target=calls, account=ACCOUNTS, key=KEYS, raise_refusals=st.booleans())
+    def release(self, account: str, **arguments: object) -> Call:
+        return self.made("release", account, **arguments)
+
+    @rule(
+        target=calls,
+        account=ACCOUNTS,
+        original_key=ORIGINALS,
+        amount=st.none() | st.none() | AMOUNTS,
+        key=MAYBE_KEYS,
+        external_id=EXTERNAL_IDS,
+        fail_insufficient_credits=st.booleans(),
+        reference=REFERENCES,
+        metadata=METADATA,
+        raise_refusals=st.booleans(),
+    )
+    def refund(self, account: str, **arguments: object) -> Call:
+        return self.made("refund", account, **arguments)
+
+    @rule(
+        target=calls,
+        account=ACCOUNTS,
+        original_key=ORIGINALS,
+        amount=st.none() | st.none() | AMOUNTS,
+        key=MAYBE_KEYS,
+        reference=REFERENCES,
+        metadata=METADATA,
+        raise_refusals=st.booleans(),
+    )
+    def reverse_transaction(self, account: str, **arguments: object) -> Call:
+        return self.made("reverse_transaction", account, **arguments)
+
+    @rule(
+        target=calls,
+        account=ACCOUNTS,
+        to_account_id=st.sampled_from(["bert", "bert", "anna"]),
+        amount=AMOUNTS,
+        key=MAYBE_KEYS,
+        reference=REFERENCES,
+        metadata=METADATA,
+        raise_refusals=st.booleans(),
+    )
+    def transfer(self, account: str, **arguments: object) -> Call:
+        return self.made("transfer", account, **arguments)
+
+    @rule(
+        target=calls,
+        account=ACCOUNTS,
+        threshold=st.integers(-30, 60) | st.just(2**62),
+        amount=st.sampled_from([1, 10, 20, 2**62]),
+        mode=st.sampled_from(["INTENT", "INSTANT"]),
+        enabled=st.sampled_from([True, True, True, False]),
+        daily_count_limit=st.sampled_from([None, None, 0, 1, 2]),
+        daily_amount_limit=st.sampled_from([None, None, 10, 20, 45]),
+        monthly_count_limit=st.sampled_from([None, None, 1, 3]),
+        monthly_amount_limit=st.sampled_from([None, None, 20, 2**62]),
+    )
+    def set_auto_top_up(self, account: str, **arguments: object) -> Call:
+        return self.made("set_auto_top_up", account, **arguments)
+
+    @rule(target=calls, account=ACCOUNTS, reference=REFERENCES)
+    def check_auto_top_up(self, account: str, **arguments: object) -> Call:
+        return self.made("check_auto_top_up", account, **arguments)
+
+    @rule(target=calls, account=ACCOUNTS, level=st.none() | st.integers(-20, 60))
+    def set_low_balance_level(self, account: str, **arguments: object) -> Call:
+        return self.made("set_low_balance_level", account, **arguments)
+
+    @rule(
+        target=calls,
+        account=ACCOUNTS,
+        currency=st.sampled_from(["CREDIT", "CREDIT", "EUR"]),
+        min_balance=st.integers(-60, 0),
+    )
+    def open_account(self, account: str, **arguments: object) -> Call:
+        return self.made("open_account", account, **arguments)
+
+    @rule(target=calls, account=ACCOUNTS, status=STATUSES)
+    def set_account_status(self, account: str, **arguments: object) -> Call:
+        return self.made("set_account_status", account, **arguments)
+
+    @rule(target=calls, account=ACCOUNTS, min_balance=FLOORS, debt_floor=FLOORS)
+    def set_limits(self, account: str, **arguments: object) -> Call:
+        return self.made("set_limits", account, **arguments)
+
+    def made(self, verb: str, account: str, **arguments: object) -> Call:
+        call = Call(verb, account, arguments)
+        self.make(call)
+        return call
+
+    # What else callers do
+
+    @rule(call=calls)
+    def repeat(self, call: Call) -> None:
+        self.make(call)
+
+    @rule(call=calls, data=st.data())
+    def repeat_with_a_change(self, call: Call, data: st.DataObject) -> None:
+        names = sorted(CHANGES.keys() & call.arguments.keys())
+        if names:
+            name = data.draw(st.sampled_from(names))
+            self.make(call.changed(**{name: data.draw(CHANGES[name])}))
+
+    @rule(
+        target=calls,
+        account=ACCOUNTS,
+        verb=st.sampled_from(["spend", "hold"]),
+        level=st.sampled_from(["threshold", "low", "floor"]),
+        above=st.sampled_from([0, 0, 1, -1]),
+        key=MAYBE_KEYS,
+    )
+    def debit_down_to_a_level(
+        self, account: str, verb: str, level: str, above: int, key: str | None
+    ) -> Any:  # noqa: ANN401 - of hypothesis
+        known = self.accounts[account]
+        auto = known.auto_top_up
+        levels = {
+            "threshold": auto.settings.threshold if auto else None,
+            "low": known.low_balance_level,
+            "floor": known.min_balance,
+        }
+        target = levels[level]
+        amount = 0 if target is None else known.available - target - above
+        if not 0 < amount <= HIGHEST:
+            return multiple()
+        more = {"expires_at": now() + timedelta(hours=12)} if verb == "hold" else {}
+        return self.made(
+            verb,
+            account,
+            amount=amount,
+            key=key,
+            reference="chat 1",
+            metadata=None,
+            raise_refusals=True,
+            **more,
+        )
+
+    @rule(target=calls, account=ACCOUNTS, data=st.data())
+    def undo_what_was_posted(self, account: str, data: st.DataObject) -> Any:  # noqa: ANN401 - of hypothesis
+        posted = self.accounts[account].posted
+        if not posted:
+            return multiple()
+        original = data.draw(st.sampled_from(posted))
+        verb = "refund" if original.type == "TOP_UP" else "reverse_transaction"
+        more: dict[str, Any] = {}
+        if verb == "refund":
+            more["external_id"] = data.draw(EXTERNAL_IDS)
+            more["fail_insufficient_credits"] = data.draw(st.booleans())
+        return self.made(
+            verb,
+            account,
+            original_key=original.known_as,
+            amount=data.draw(st.none() | st.integers(1, 20)),
+            key=data.draw(MAYBE_KEYS),
+            reference=None,
+            metadata=None,
+            raise_refusals=data.draw(st.booleans()),
+            **more,
+        )
+
+    @rule(target=calls, account=ACCOUNTS, data=st.data())
+    def settle_what_waits(self, account: str, data: st.DataObject) -> Any:  # noqa: ANN401 - of hypothesis
+        waiting = sorted(self.accounts[account].announced)
+        if not waiting:
+            return multiple()
+        key = data.draw(st.sampled_from(waiting))
+        verb = data.draw(st.sampled_from(["enable", "enable", "cancel", "capture", "release"]))
+        if verb in {"cancel", "release"}:
+            verb = "cancel_transaction" if verb == "cancel" else verb
+            return self.made(verb, account, key=key, raise_refusals=True)
+        if verb == "capture":
+            return self.made(
+                "capture",
+                account,
+                key=key,
+                amount=data.draw(st.none() | AMOUNTS),
+                metadata=data.draw(METADATA),
+                raise_refusals=data.draw(st.booleans()),
+            )
+        return self.made(
+            "enable_transaction",
+            account,
+            key=key,
+            external_id=data.draw(EXTERNAL_IDS),
+            metadata=data.draw(METADATA),
+            amount=data.draw(st.none() | AMOUNTS),
+            raise_refusals=data.draw(st.booleans()),
+        )
+
+    @rule(several=st.lists(calls, min_size=1, max_size=3), commits=st.booleans())
+    def several_in_one_transaction(self, several: list[Call], *, commits: bool) -> None:
+        before = copy.deepcopy(self.accounts)
+        with self.db.transaction(force_rollback=not commits):
+            for call in several:
+                self.make(call)
+        if not commits:
+            self.accounts = before
+        for name in {name for call in several for name in call.accounts}:
+            self.require_account(name)

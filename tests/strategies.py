@@ -1,0 +1,42 @@
+"""What the state machine asks the ledger with: few names and small numbers, and a few huge ones."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+
+# Few names, so that everything meets everything.
+ACCOUNTS = st.sampled_from(["anna", "anna", "bert"])
+KEYS = st.sampled_from(["k1", "k2", "k3", "k4"])
+MAYBE_KEYS = st.none() | KEYS
+EXTERNAL_IDS = st.sampled_from([None, None, "pi_1", "pi_2"])
+REFERENCES = st.sampled_from([None, "chat 1", "chat 2"])
+METADATA = st.sampled_from([None, {"a": 1}, {"b": [2]}, {"a": "3"}])
+# Small, so that they meet each other, the floors and the ceilings; and now and then far too large.
+AMOUNTS = st.integers(1, 60) | st.sampled_from([10, 20, 20, 20, 2**62, 2**63 - 1])
+SIGNED = AMOUNTS | AMOUNTS.map(lambda amount: -amount)
+CEILINGS = st.none() | st.none() | st.integers(0, 60)
+FLOORS = st.none() | st.integers(-60, 0)
+TYPES = st.sampled_from(["TOP_UP", "USAGE", "GRANT", "CARD_CHECK", "ADJUSTMENT", "REFUND"])
+SHORTFALLS = st.sampled_from(["REFUSE", "REFUSE", "PARTIAL", "DEBT"])
+STATUSES = st.sampled_from(["OPEN", "OPEN", "FROZEN", "CLOSED"])
+LIFETIMES = st.sampled_from(
+    [None, None, timedelta(hours=12), timedelta(days=10, hours=12), timedelta(hours=-1)]
+)
+ORIGINALS = KEYS | st.sampled_from(["#1", "#2", "#3", "#auto-1"])
+# One argument of a call, given anew: what a repeat may change, and what it may not.
+CHANGES: dict[str, st.SearchStrategy[Any]] = {
+    "amount": st.sampled_from([20, 21]),
+    "type": st.just("GRANT"),
+    "is_active": st.booleans(),
+    "key": st.sampled_from(["k1", "k2"]),
+    "external_id": EXTERNAL_IDS,
+    "reference": st.just("chat 2"),
+    "metadata": st.just({"c": 4}),
+    "ceiling_balance": st.just(30),
+    "expires_at": st.sampled_from([None, datetime(2200, 1, 1, tzinfo=UTC)]),
+    "original_key": ORIGINALS,
+    "to_account_id": st.sampled_from(["anna", "bert"]),
+    "enabled": st.sampled_from([True]),
+    "mode": st.sampled_from(["INTENT", "INSTANT"]),
+}
