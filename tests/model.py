@@ -304,6 +304,10 @@ class Account:
         )
         original = self._by_external_id(request, besides=key)
         if original is not None:
+            # It had its effect under another key: this one must not have it once more.
+            if waiting.status == "PENDING":
+                waiting.recorded_status = "CANCELLED"
+                self._rearm(key)
             return Answer(original, replayed=True)
         if is_hold and final < waiting.amount:
             raise Refused("LG009")

@@ -142,7 +142,7 @@ def test_events_are_listed_claimed_and_acknowledged(ledger: Ledger) -> None:
 
     assert [event.kind for event in ledger.list_events("u")] == ["account_frozen", "low_balance"]
     assert len(ledger.list_events(limit_count=1)) == 1
-    (event,) = ledger.claim_events(limit_count=5, visibility_timeout=timedelta(minutes=5))
+    (event,) = ledger.claim_events(limit_count=1, visibility_timeout=timedelta(minutes=5))
     assert (event.account_id, event.seq, event.kind, event.deliveries) == (
         *("u", 1, "low_balance", 1),
     )
@@ -198,7 +198,7 @@ def test_each_new_operation_is_awaited_on_an_async_ledger(database_url: str) -> 
             assert settings.waiting_for == "#auto-1"
             assert (await ledger.check_auto_top_up("u")) is not None
             assert await ledger.run_due() == 0
-            (event,) = await ledger.claim_events()
+            (event,) = await ledger.claim_events(limit_count=1)
             assert len(await ledger.list_events("u")) == 2
             assert await ledger.ack_events([event.account_id], [event.seq]) == 1
             assert await ledger.verify() == []

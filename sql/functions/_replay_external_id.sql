@@ -32,11 +32,6 @@ begin
     select t.* into v_posted
     from pgledger.transactions t
     where t.account_id = request.account_id and t.key = v_pending.key;
-
-    -- Announced for this payment, but made effective by another: this one has no effect yet.
-    if v_posted.external_id <> request.external_id then
-      return pgledger._conflict(request, hot, v_posted, v_pending);
-    end if;
   end if;
 
   -- Money that arrived must not be answered with an announcement that is still waiting for it.

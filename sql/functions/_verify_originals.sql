@@ -17,7 +17,8 @@ begin atomic
       coalesce(
         sign(u.amount) = -sign(o.amount)
           and u.type = case o.type when 'TOP_UP' then 'REFUND' else 'REVERSAL' end
-            ::pgledger.transaction_type,
+            ::pgledger.transaction_type
+          and o.type not in ('REVERSAL', 'REFUND', 'EXPIRY', 'TRANSFER'),
         true),
       'the opposite of ' || o.type || ' ' || o.amount, u.type || ' ' || u.amount),
     ('refunds and reversals are at most their original',

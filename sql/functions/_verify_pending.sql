@@ -21,7 +21,8 @@ begin atomic
         when p.status = 'ENABLED' then coalesce(p.settled_at < p.expires_at, true)
         else true
       end,
-      p.status || ' at ' || p.expires_at, p.status || ' at ' || p.settled_at),
+      'expires at ' || coalesce(p.expires_at::text, 'no time'),
+      p.status || ' at ' || p.settled_at),
     ('amount is part of requested_amount',
       coalesce(
         sign(p.requested_amount) = sign(p.amount)

@@ -25,9 +25,10 @@ comment on function pgledger.enable_transaction(text, text, text, jsonb, bigint,
   'Makes a pending transaction effective: posts it under its own key. amount > 0 is the final '
   'amount where it differs from the announced one, minor units; external_id and metadata are '
   'added (metadata is merged). A ceiling is not judged again: who paid is credited. With an '
-  'external_id it also enables a credit that was cancelled. Of a hold it is the capture. A '
-  'repeat, with the same amount or none, changes nothing and answers with the posted transaction. '
-  'Refuses with LG002, LG004 (closed), LG006, LG007, LG009, 22003, 22023 and 22004.';
+  'external_id it also enables a credit that was cancelled. Of a hold it is the capture. When the '
+  'external_id had its effect under another key, that one is the answer and this announcement is '
+  'dropped. A repeat, with the same amount or none, changes nothing and answers with the posted '
+  'transaction. Refuses with LG002, LG004 (closed), LG006, LG007, LG009, 22003, 22023 and 22004.';
 
 revoke all on function
   pgledger.enable_transaction(text, text, text, jsonb, bigint, boolean) from public;

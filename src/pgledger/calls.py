@@ -550,8 +550,8 @@ def claim_events(
 ) -> Call[list[ClaimedEvent]]:
     """Return events nobody else is handed before ``visibility_timeout`` (a minute) is over.
 
-    Handle them, then ack_events. Each comes at least once, and an account's in order: the next one
-    only after the one before was acknowledged.
+    Handle them in their order, each followed by ack_events. Each comes at least once; those of an
+    account come together and in order, and nobody else is handed any of them meanwhile.
     """
     return _records(
         ClaimedEvent,

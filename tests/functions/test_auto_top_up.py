@@ -472,3 +472,53 @@ def test_a_spend_that_is_rolled_back_asked_for_nothing(rich: Ledger) -> None:
     with rich.transaction(force_rollback=True):
         ask(rich, "spend", account_id="a", amount=60)
     assert everything(rich) == before
+
+
+def test_settings_that_were_lost_and_set_anew_do_not_stumble_over_older_intents(db: Ledger) -> None:
+    ask(db, "top_up", account_id="a", amount=100)
+    ask(db, "set_auto_top_up", account_id="a", threshold=50, amount=100)
+    ask(db, "spend", account_id="a", amount=60)
+    ask(db, "cancel_transaction", account_id="a", key="#auto-1")
+    db.execute("delete from pgledger.auto_top_ups")
+    ask(db, "set_auto_top_up", account_id="a", threshold=50, amount=100)
+    ask(db, "spend", account_id="a", amount=1)
+    assert ask(db, "get_auto_top_up", account_id="a")["waiting_for"] == "#auto-2"
+    assert in_order(db)
+
+
+def test_an_intent_that_is_gone_leaves_the_limits_as_they_are(db: Ledger) -> None:
+    ask(db, "top_up", account_id="a", amount=100)
+    ask(
+        db,
+        "set_auto_top_up",
+        account_id="a",
+        threshold=200,
+        amount=60,
+        mode="INSTANT",
+        monthly_amount_limit=120,
+    )
+    for _ in range(2):
+        ask(db, "spend", account_id="a", amount=60)
+    db.execute("set session_replication_role = replica")
+    db.execute("alter table pgledger.transactions disable trigger all")
+    db.execute("update pgledger.transactions set key = null where key = '#auto-1'")
+    db.execute("alter table pgledger.transactions enable always trigger transactions_append_only")
+    ask(db, "spend", account_id="a", amount=60)
+    ask(db, "spend", account_id="a", amount=60)
+    assert ask(db, "get_auto_top_up", account_id="a")["resumes_at"] is not None
+
+
+def test_an_intent_paid_under_another_key_is_not_paid_once_more(db: Ledger) -> None:
+    ask(db, "top_up", account_id="a", amount=100)
+    ask(db, "set_auto_top_up", account_id="a", threshold=50, amount=100)
+    ask(db, "spend", account_id="a", amount=60)
+    # The webhook credits the payment by itself; then the success page enables the intent with it.
+    ask(db, "top_up", account_id="a", amount=100, key="pi_1", external_id="pi_1")
+    answer = ask(db, "enable_transaction", account_id="a", key="#auto-1", external_id="pi_1")
+    assert (answer["key"], answer["replayed"], answer["balance"]) == ("pi_1", True, 140)
+    refused(db, "LG007", "enable_transaction", account_id="a", key="#auto-1")
+    settings = ask(db, "get_auto_top_up", account_id="a")
+    assert settings["waiting_for"] is None
+    assert in_order(db)
+    ask(db, "spend", account_id="a", amount=100)
+    assert ask(db, "get_auto_top_up", account_id="a")["waiting_for"] == "#auto-2"

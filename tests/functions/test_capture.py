@@ -326,3 +326,15 @@ def test_a_lost_balance_row_comes_back_for_a_capture(held: Ledger) -> None:
     row = ask(held, "capture", account_id="a", key="k", amount=10)
     assert (row["seq"], row["balance"], row["available"]) == (2, 90, 90)
     assert in_order(held)
+
+
+def test_a_hold_recorded_under_another_key_reserves_nothing_any_more(db: Ledger) -> None:
+    ask(db, "top_up", account_id="a", amount=100)
+    ask(db, "hold", account_id="a", amount=10, key="h")
+    given = {"account_id": "a", "external_id": "e1"}
+    ask(db, "add_transaction", **given, amount=-10, type="USAGE", key="other")
+    answer = ask(db, "enable_transaction", **given, key="h")
+    assert (answer["key"], answer["replayed"]) == ("other", True)
+    assert (answer["balance"], answer["available"]) == (90, 90)
+    refused(db, "LG007", "capture", account_id="a", key="h")
+    assert in_order(db)

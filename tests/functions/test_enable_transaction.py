@@ -6,6 +6,7 @@ from tests.support import (
     Ledger,
     ask,
     ask_all,
+    everything,
     in_order,
     posted,
     refused,
@@ -128,6 +129,12 @@ def test_a_payment_that_was_credited_under_another_key_is_not_credited_again(db:
     announce(db)
     ask(db, "top_up", account_id="a", amount=100, key="webhook", external_id="x")
     given = {"account_id": "a", "key": "k", "external_id": "x"}
+    row = ask(db, "enable_transaction", **given)
+    assert (row["key"], row["replayed"], row["balance"]) == ("webhook", True, 100)
+    # Nor later, by whoever finds the announcement.
+    dropped = ask(db, "get_transaction", account_id="a", key="k")
+    assert dropped["status"] == "CANCELLED"
+    refused(db, "LG007", "enable_transaction", account_id="a", key="k")
     assert replayed(db, "enable_transaction", **given)["key"] == "webhook"
     details = refused(db, "LG002", "enable_transaction", **given, amount=90)
     assert details["recorded"]["key"] == "webhook"
@@ -154,8 +161,8 @@ def test_the_external_id_given_on_enabling_is_taken_for_good(db: Ledger) -> None
         )
         assert row["key"] == "k"
     announce(db, key="second")
-    row = replayed(db, "enable_transaction", account_id="a", key="second", external_id="first")
-    assert row["key"] == "k"
+    row = ask(db, "enable_transaction", account_id="a", key="second", external_id="first")
+    assert (row["key"], row["replayed"]) == ("k", True)
     assert posted(db, "a") == [100]
 
 
@@ -262,4 +269,17 @@ def test_a_refusal_as_a_row_lets_the_rest_of_the_transaction_commit(db: Ledger) 
         refused_as_row(db, "LG006", "enable_transaction", account_id="nobody", key="k")
         ask(db, "enable_transaction", account_id="a", key="k")
     assert posted(db, "a") == [100]
+    assert in_order(db)
+
+
+def test_a_repeat_on_imported_history_leaves_no_trace(db: Ledger) -> None:
+    write_history(db, "a", 100)
+    db.execute(
+        "insert into pgledger.pending_transactions"
+        " (account_id, key, amount, created_at, settled_at, type, status)"
+        " values ('a', 'k', 5, now(), now(), 'TOP_UP', 'CANCELLED')"
+    )
+    before = everything(db)
+    assert ask(db, "cancel_transaction", account_id="a", key="k")["replayed"]
+    assert everything(db) == before
     assert in_order(db)

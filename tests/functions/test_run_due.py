@@ -260,3 +260,14 @@ def test_what_is_rolled_back_was_not_closed(due: Ledger) -> None:
     with due.transaction(force_rollback=True):
         assert value(due, "run_due") == 1
     assert everything(due) == before
+
+
+def test_an_account_whose_balance_row_was_lost_is_settled_too(db: Ledger) -> None:
+    ask(db, "top_up", account_id="a", amount=100)
+    ask(db, "hold", account_id="a", amount=10, key="h", expires_at="2200-01-01")
+    let_expire(db)
+    db.execute("delete from pgledger.balances")
+    assert value(db, "run_due") == 1
+    assert ask(db, "get_transaction", account_id="a", key="h")["status"] == "EXPIRED"
+    assert value(db, "run_due") == 0
+    assert in_order(db)

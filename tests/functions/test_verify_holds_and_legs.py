@@ -13,6 +13,10 @@ ATTENTION = "attention_at is not after what is due"
 WAITS = "an auto-top-up waits for an open intent"
 EARLIER = "an original is an earlier transaction"
 AT_MOST = "refunds and reversals are at most their original"
+OPPOSITE = "a refund takes back a top-up, a reversal undoes another movement"
+EXPIRES = "a hold expires at expires_at, and is captured before"
+COUNTED = "auto-top-ups are counted"
+EVENTS = "events are counted"
 LEGS = "a transfer has two legs"
 ENABLED = "posted exactly when enabled"
 ANNOUNCED = "posted as announced"
@@ -51,7 +55,7 @@ def busy(db: Ledger) -> Ledger:
             PENDING + "status = 'PENDING', settled_at = null where key = 'part'",
             [(HELD, 6), (ENABLED, 2)],
         ),
-        (PENDING + "status = 'EXPIRED' where key = 'part'", [(ENABLED, 2)]),
+        (PENDING + "status = 'EXPIRED' where key = 'part'", [(ENABLED, 2), (EXPIRES, 2)]),
         (PENDING + "status = 'ENABLED' where key = 'gone'", [(ENABLED, None)]),
         (PENDING + "amount = -14 where key = 'part'", [(ANNOUNCED, 2)]),
         (PENDING + "amount = 20 where key = 'part'", [(ANNOUNCED, 2)]),
@@ -95,11 +99,26 @@ def busy(db: Ledger) -> Ledger:
         (PENDING + "expires_at = '2100-01-01' where key = 'open'", [(ATTENTION, 6)]),
         (JOURNAL + "original_seq = 9 where key = 'reversal'", [(EARLIER, 5)]),
         (JOURNAL + "original_seq = 0 where key = 'reversal'", [(EARLIER, 5)]),
-        (JOURNAL + "original_seq = 5 where key = 'reversal'", [(EARLIER, 5), (AT_MOST, 5)]),
-        (JOURNAL + "original_seq = 6 where key = 'reversal'", [(EARLIER, 5), (AT_MOST, 5)]),
-        (JOURNAL + "original_seq = 3 where key = 'reversal'", [(AT_MOST, 5)]),
-        (JOURNAL + "original_seq = 1 where key = 'reversal'", [(AT_MOST, 5)]),
-        (JOURNAL + "original_seq = 2 where key in ('refund', 'spent')", [(AT_MOST, 4)]),
+        (JOURNAL + "original_seq = 5 where key = 'reversal'", [(EARLIER, 5), (OPPOSITE, 5)]),
+        (
+            JOURNAL + "original_seq = 6 where key = 'reversal'",
+            [(EARLIER, 5), (OPPOSITE, 5), (AT_MOST, 5)],
+        ),
+        (JOURNAL + "original_seq = 3 where key = 'reversal'", [(OPPOSITE, 5), (AT_MOST, 5)]),
+        (JOURNAL + "original_seq = 1 where key = 'reversal'", [(OPPOSITE, 5)]),
+        (
+            JOURNAL + "original_seq = 2 where key in ('refund', 'spent')",
+            [(OPPOSITE, 3), (OPPOSITE, 4), (AT_MOST, 4)],
+        ),
+        (JOURNAL + "type = 'REFUND' where key = 'reversal'", [(OPPOSITE, 5)]),
+        (PENDING + "status = 'EXPIRED' where key = 'gone'", [(EXPIRES, None)]),
+        (PENDING + "settled_at = '2200-01-02' where key = 'part'", [(EXPIRES, 2)]),
+        (
+            PENDING + "status = 'EXPIRED', settled_at = now() where key = '#auto-1'",
+            [(EXPIRES, None), (WAITS, None)],
+        ),
+        (AUTO + "intents = 0 where account_id = 'a'", [(COUNTED, None)]),
+        ("update pgledger.accounts set events = 0 where account_id = 'a'", [(EVENTS, 6)]),
     ],
 )
 def test_a_planted_fault_is_named(
