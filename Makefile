@@ -21,7 +21,7 @@ demo: $(INSTALLED) ## See the ledger at work on a throw-away PostgreSQL (nothing
 	@$(BIN)/pgledger demo
 
 test: $(INSTALLED) ## Run the tests (PGLEDGER_TEST_DSN or PGLEDGER_PG_BIN: on another PostgreSQL)
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 $(ARGS)
 
 check: lint types test ## Everything a change must pass: lint, types, tests
 
