@@ -160,6 +160,8 @@ comment on column pgledger.events.acked_at is 'When it was acknowledged; null be
 
 drop function if exists pgledger._check_range(pgledger.balances, bigint);
 
+drop function if exists pgledger.get_balance(text);
+
 -- functions/_is_low.sql
 
 create or replace function pgledger._is_low(
@@ -514,8 +516,12 @@ begin
   end if;
 
   perform pgledger._open_if_new(_emit.account_id);
+  -- The count may be older than the events where settings were restored without them.
+  select max(e.seq) into v_last
+  from pgledger.events e
+  where e.account_id = _emit.account_id;
   update pgledger.accounts a
-  set events = a.events + v_count
+  set events = greatest(a.events, v_last) + v_count
   where a.account_id = _emit.account_id
   returning a.events into strict v_last;
 
@@ -523,8 +529,11 @@ begin
   select _emit.account_id, v_last - v_count + p.place, _emit.kind, p.payload, v_now, v_now
   from unnest(_emit.payloads) with ordinality p (payload, place);
 
-  -- Sent when the transaction commits, once for each kind in it.
-  perform pg_notify('pgledger_events', _emit.kind);
+  -- Sent at commit, once for each kind in it. A queue that an idle listener elsewhere has let fill
+  -- up would fail that commit; so before that nobody is woken, and consumers find it by polling.
+  if pg_notification_queue_usage() < 0.5 then
+    perform pg_notify('pgledger_events', _emit.kind);
+  end if;
 end;
 $$;
 
@@ -561,13 +570,14 @@ begin
         where d.account_id = hot.account_id and d.status = 'PENDING' and d.expires_at <= v_now
         order by d.expires_at
         limit 100))
-    returning p.key, p.amount, p.expires_at, p.reference
+    returning p.key, p.amount, p.expires_at, p.reference,
+      to_char(p.expires_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as expired_at
   )
   select
     coalesce(sum(-c.amount), 0)::bigint,
     array_agg(
       jsonb_build_object(
-        'key', c.key, 'amount', -c.amount, 'expired_at', c.expires_at, 'reference', c.reference)
+        'key', c.key, 'amount', -c.amount, 'expired_at', c.expired_at, 'reference', c.reference)
       order by c.expires_at, c.key)
   into v_released, v_expired
   from closed c;
@@ -621,8 +631,8 @@ begin
       ('LG004', 'account not open', 'See set_account_status.'),
       ('LG005', 'ceiling reached', 'Spend first, or raise ceiling_balance.'),
       ('LG006', 'transaction not found', 'Check the account and the key.'),
-      ('LG007', 'transaction not pending', 'It can no longer be enabled or cancelled; money that '
-        'came late is enabled with its external_id.'),
+      ('LG007', 'transaction not pending', 'It was settled before, or has expired: see its status. '
+        'Only money that came late is still enabled, with its external_id.'),
       ('LG009', 'exceeds original', 'At most what remains of it can be captured, refunded or '
         'reversed.')
     ) w (code, message, hint)
@@ -1081,7 +1091,7 @@ begin
       on p.account_id = settings.account_id and p.key = k.key;
 
     exit when v_past.created_at < v_month;
-    continue when not v_past.counts;
+    continue when v_past.counts is not true;
     v_monthly_count := v_monthly_count + 1;
     v_monthly_amount := v_monthly_amount + v_past.amount;
     if v_past.created_at >= v_day then
@@ -1106,6 +1116,34 @@ comment on function pgledger._auto_top_up_pause(pgledger.auto_top_ups, timestamp
   'when none would be. Private.';
 
 revoke all on function pgledger._auto_top_up_pause(pgledger.auto_top_ups, timestamptz) from public;
+
+-- functions/_next_auto_top_up.sql
+
+create or replace function pgledger._next_auto_top_up(settings pgledger.auto_top_ups)
+returns bigint
+language plpgsql stable
+as $$
+declare
+  v_number bigint := settings.intents;
+begin
+  -- Mostly at once; settings that were restored without their intents, or after them, skip.
+  loop
+    v_number := v_number + 1;
+    exit when not exists (
+      select from pgledger.pending_transactions p
+      where p.account_id = settings.account_id and p.key = '#auto-' || v_number
+      union all
+      select from pgledger.transactions t
+      where t.account_id = settings.account_id and t.key = '#auto-' || v_number);
+  end loop;
+  return v_number;
+end;
+$$;
+
+comment on function pgledger._next_auto_top_up(pgledger.auto_top_ups) is
+  'The number of the next auto-top-up: the first after those counted whose key is free. Private.';
+
+revoke all on function pgledger._next_auto_top_up(pgledger.auto_top_ups) from public;
 
 -- functions/_request_top_up.sql
 
@@ -1147,6 +1185,7 @@ declare
   v_hot pgledger.balances;
   v_settings pgledger.auto_top_ups;
   v_resumes_at timestamptz;
+  v_number bigint;
   v_request pgledger._request;
 begin
   select b.* into strict v_hot
@@ -1169,15 +1208,15 @@ begin
     return null;
   end if;
 
+  v_number := pgledger._next_auto_top_up(v_settings);
   update pgledger.auto_top_ups s
-  set intents = s.intents + 1
-  where s.account_id = _auto_top_up.account_id
-  returning s.* into v_settings;
+  set intents = v_number
+  where s.account_id = _auto_top_up.account_id;
 
   v_request.account_id := _auto_top_up.account_id;
   v_request.amount := v_settings.amount;
   v_request.type := 'TOP_UP';
-  v_request.key := '#auto-' || v_settings.intents;
+  v_request.key := '#auto-' || v_number;
   v_request.announced := v_settings.mode = 'INTENT';
   v_request.reference := _auto_top_up.reference;
 
@@ -1532,6 +1571,7 @@ begin
     exit try when not found;
     <<once>>
     begin
+      exit once when _hold.expires_at <= clock_timestamp();
       if v_key is null then
         v_key := '#' || gen_random_uuid();
       else
@@ -1609,7 +1649,7 @@ begin
   update pgledger.balances b
   set balance = b.balance + v_amount, seq = b.seq + 1, updated_at = greatest(b.updated_at, v_now),
       held = b.held - v_held
-  where b.account_id = _capture.account_id and b.attention_at > v_now
+  where b.account_id = _capture.account_id and b.attention_at > v_now and b.held >= v_held
   returning b.balance, b.balance - b.held, b.seq, b.updated_at, pgledger._is_low(
     b.balance - b.held, v_amount + v_held, b.low_below, b.top_up_below)
   into v_balance, v_available, v_seq, v_created_at, v_is_low;
@@ -1709,7 +1749,6 @@ declare
   v_applied bigint;
   v_code text;
   v_detail jsonb;
-  v_now timestamptz;
 begin
   v_final.type := pending.type;
   v_final.reference := pending.reference;
@@ -1734,9 +1773,8 @@ begin
     return pgledger._refuse(v_final, hot, v_code, v_detail);
   end if;
 
-  v_now := clock_timestamp();
   update pgledger.pending_transactions p
-  set status = 'ENABLED', settled_at = v_now
+  set status = 'ENABLED', settled_at = pending.settled_at
   where p.account_id = pending.account_id and p.key = pending.key;
 
   -- What a ceiling left of the announcement is recorded beside what was asked, here too.
@@ -1773,18 +1811,56 @@ begin
       'This is an announced credit, not a hold: use enable_transaction or cancel_transaction.');
   end if;
 
-  -- Judged by the clock read under the lock: what a reader saw as free stays free.
-  v_pending.status :=
-    pgledger._pending_status(v_pending.status, v_pending.expires_at, clock_timestamp());
+  -- Judged by the clock read under the lock: what a reader saw as free stays free. Whoever settles
+  -- it does so as of that instant, which is not past its expiry.
+  v_pending.settled_at := clock_timestamp();
+  v_pending.status := pgledger._pending_status(
+    v_pending.status, v_pending.expires_at, v_pending.settled_at);
   return v_pending;
 end;
 $$;
 
 comment on function pgledger._pending_by_key(text, text, boolean) is
-  'The pending transaction of a key as it is now, its row all null when there is none; 22023 when '
-  'it is no hold and must be one. Only under the lock of the balance row. Private.';
+  'The pending transaction of a key as it is now, settled_at being now; its key null when there is '
+  'none; 22023 when it is no hold and must be one. Only under the lock of the balance row. Private.';
 
 revoke all on function pgledger._pending_by_key(text, text, boolean) from public;
+
+-- functions/_cancel.sql
+
+create or replace function pgledger._cancel(
+  pending pgledger.pending_transactions, hot pgledger.balances, reason text
+) returns pgledger.posting
+language plpgsql
+as $$
+#variable_conflict use_column
+declare
+  v_hot pgledger.balances := hot;
+  v_pending pgledger.pending_transactions;
+  v_reserved bigint := greatest(-pending.amount, 0);
+  v_now timestamptz := clock_timestamp();
+begin
+  update pgledger.pending_transactions p
+  set status = 'CANCELLED', settled_at = v_now, reason = _cancel.reason
+  where p.account_id = pending.account_id and p.key = pending.key
+  returning p.* into strict v_pending;
+
+  -- Nothing changes without its balance row, so that an older snapshot meets a conflict (40001).
+  v_hot.held := hot.held - v_reserved;
+  update pgledger.balances b
+  set held = b.held - v_reserved, updated_at = greatest(b.updated_at, v_now)
+  where b.account_id = pending.account_id;
+
+  perform pgledger._rearm(pending.account_id, pending.key);
+  return pgledger._as_posting(null, v_pending, v_hot, false);
+end;
+$$;
+
+comment on function pgledger._cancel(pgledger.pending_transactions, pgledger.balances, text) is
+  'Drops an open pending transaction, under the lock, and gives back what it reserves. Private.';
+
+revoke all on function
+  pgledger._cancel(pgledger.pending_transactions, pgledger.balances, text) from public;
 
 -- functions/_enable_by_key.sql
 
@@ -1814,6 +1890,7 @@ begin
   then
     return pgledger._refuse_settled(v_request, v_hot);
   elsif v_pending.status = 'ENABLED' then
+    perform pgledger._forget_unopened(request.account_id);
     return pgledger._replay_enabled(v_request, v_hot);
   end if;
 
@@ -1821,6 +1898,12 @@ begin
   v_request.external_id := coalesce(request.external_id, v_pending.external_id);
   v_answer := pgledger._replay_external_id(v_request, v_hot);
   if v_answer.status is not null then
+    -- It had its effect under another key: what was announced here must not have it once more.
+    if v_answer.replayed and v_pending.status = 'PENDING' then
+      perform pgledger._cancel(v_pending, v_hot, 'recorded as ' || v_answer.key);
+      v_hot := pgledger._lock_balance(request.account_id);
+      v_answer.available := v_hot.balance - v_hot.held;
+    end if;
     return v_answer;
   end if;
 
@@ -1841,12 +1924,9 @@ create or replace function pgledger._cancel_by_key(
 ) returns pgledger.posting
 language plpgsql
 as $$
-#variable_conflict use_column
 declare
   v_hot pgledger.balances;
   v_pending pgledger.pending_transactions;
-  v_reserved bigint;
-  v_now timestamptz;
 begin
   if length(_cancel_by_key.reason) not between 1 and 1000 then
     perform pgledger._reject('reason', _cancel_by_key.reason, 'A reason has 1 to 1000 characters.');
@@ -1856,26 +1936,13 @@ begin
   v_hot := pgledger._settle_due(pgledger._lock_balance(request.account_id));
   v_pending := pgledger._pending_by_key(request.account_id, request.key, _cancel_by_key.is_hold);
   if v_pending.status = 'CANCELLED' then
+    perform pgledger._forget_unopened(request.account_id);
     return pgledger._as_posting(null, v_pending, v_hot, true);
   elsif v_pending.status is distinct from 'PENDING' then
     return pgledger._refuse_settled(request, v_hot);
   end if;
 
-  v_now := clock_timestamp();
-  update pgledger.pending_transactions p
-  set status = 'CANCELLED', settled_at = v_now, reason = _cancel_by_key.reason
-  where p.account_id = request.account_id and p.key = request.key
-  returning p.* into strict v_pending;
-
-  -- Nothing changes without its balance row, so that an older snapshot meets a conflict (40001).
-  v_reserved := greatest(-v_pending.amount, 0);
-  v_hot.held := v_hot.held - v_reserved;
-  update pgledger.balances b
-  set held = b.held - v_reserved, updated_at = greatest(b.updated_at, v_now)
-  where b.account_id = request.account_id;
-
-  perform pgledger._rearm(request.account_id, request.key);
-  return pgledger._as_posting(null, v_pending, v_hot, false);
+  return pgledger._cancel(v_pending, v_hot, _cancel_by_key.reason);
 end;
 $$;
 
@@ -1990,7 +2057,17 @@ begin
     and exists (select from pgledger.get_transaction(credit.account_id, credit.key))
   then
     code := 'LG002';
-    detail := jsonb_build_object('account_id', credit.account_id);
+    select jsonb_build_object(
+      'account_id', credit.account_id,
+      'recorded', jsonb_build_object(
+        'key', t.key, 'type', t.type, 'amount', t.requested_amount, 'status', t.status,
+        'counterparty', t.counterparty),
+      'given', jsonb_build_object(
+        'key', credit.key, 'type', credit.type, 'amount', credit.amount,
+        'counterparty', credit.counterparty))
+    into detail
+    from pgledger.get_transaction(credit.account_id, credit.key) t
+    limit 1;
   elsif v_to_currency is null and receiver.seq = 0 then
     code := 'LG003';
     detail := jsonb_build_object('account_id', credit.account_id);
@@ -2122,6 +2199,7 @@ begin
 
   if v_account.status = 'FROZEN' and v_before <> 'FROZEN' then
     perform pgledger._emit(v_account.account_id, 'account_frozen', array['{}'::jsonb]);
+    v_account.events := v_account.events + 1;
   end if;
 
   return v_account;
@@ -2260,9 +2338,10 @@ comment on function pgledger.enable_transaction(text, text, text, jsonb, bigint,
   'Makes a pending transaction effective: posts it under its own key. amount > 0 is the final '
   'amount where it differs from the announced one, minor units; external_id and metadata are '
   'added (metadata is merged). A ceiling is not judged again: who paid is credited. With an '
-  'external_id it also enables a credit that was cancelled. Of a hold it is the capture. A '
-  'repeat, with the same amount or none, changes nothing and answers with the posted transaction. '
-  'Refuses with LG002, LG004 (closed), LG006, LG007, LG009, 22003, 22023 and 22004.';
+  'external_id it also enables a credit that was cancelled. Of a hold it is the capture. When the '
+  'external_id had its effect under another key, that one is the answer and this announcement is '
+  'dropped. A repeat, with the same amount or none, changes nothing and answers with the posted '
+  'transaction. Refuses with LG002, LG004 (closed), LG006, LG007, LG009, 22003, 22023 and 22004.';
 
 revoke all on function
   pgledger.enable_transaction(text, text, text, jsonb, bigint, boolean) from public;
@@ -2669,10 +2748,88 @@ comment on function pgledger.check_auto_top_up(text, text) is
 
 revoke all on function pgledger.check_auto_top_up(text, text) from public;
 
+-- functions/_first_events.sql
+
+create or replace function pgledger._first_events(at timestamptz)
+returns table (account_id text, seq bigint)
+language sql stable
+begin atomic
+  with recursive heads as (
+    (
+      select e.account_id, e.seq, e.visible_at
+      from pgledger.events e
+      where e.acked_at is null
+      order by e.account_id, e.seq
+      limit 1
+    )
+    union all
+    select n.account_id, n.seq, n.visible_at
+    from heads h
+    cross join lateral (
+      select e.account_id, e.seq, e.visible_at
+      from pgledger.events e
+      where e.acked_at is null and e.account_id > h.account_id
+      order by e.account_id, e.seq
+      limit 1
+    ) n
+  )
+  select h.account_id, h.seq
+  from heads h
+  where h.visible_at <= _first_events.at
+  order by h.visible_at, h.account_id collate "C";
+end;
+
+comment on function pgledger._first_events(timestamptz) is
+  'The first event of each account that is not acknowledged, where it may be handed out at an '
+  'instant: one index probe an account. Private.';
+
+revoke all on function pgledger._first_events(timestamptz) from public;
+
+-- functions/_claim_run.sql
+
+create or replace function pgledger._claim_run(
+  account_id text, first_seq bigint, limit_count bigint, visible_at timestamptz
+) returns setof pgledger.events
+language plpgsql
+as $$
+#variable_conflict use_column
+declare
+  v_last bigint;
+begin
+  select max(r.seq) into strict v_last
+  from (
+    select e.seq
+    from pgledger.events e
+    where e.account_id = _claim_run.account_id and e.acked_at is null
+      and e.seq >= _claim_run.first_seq
+    order by e.seq
+    limit _claim_run.limit_count
+  ) r;
+
+  return query
+    with claimed as (
+      update pgledger.events e
+      set visible_at = _claim_run.visible_at, deliveries = e.deliveries + 1
+      where e.account_id = _claim_run.account_id and e.acked_at is null
+        and e.seq between _claim_run.first_seq and v_last
+      returning e.*
+    )
+    select c.* from claimed c order by c.seq;
+end;
+$$;
+
+comment on function pgledger._claim_run(text, bigint, bigint, timestamptz) is
+  'Hands out an account''s events from its first on, in order. Only under the lock of that event. '
+  'Private.';
+
+revoke all on function pgledger._claim_run(text, bigint, bigint, timestamptz) from public;
+
 -- functions/claim_events.sql
 
--- Only the first event of an account that is not acknowledged: so whoever works on it, an account's
--- events are handled in order.
+-- An account's events are handed out as a run, from the first that is not acknowledged: the lock on
+-- that one, and then its being invisible, keep everybody else away from the rest, so that an
+-- account's events are handled in order. The first ones are found by skipping from account to
+-- account, since a backlog may be thousands of events of a few accounts.
 create or replace function pgledger.claim_events(
   limit_count bigint default 100,
   visibility_timeout interval default '1 minute'
@@ -2689,9 +2846,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  v_limit bigint := pgledger._checked_limit(claim_events.limit_count);
+  v_left bigint := pgledger._checked_limit(claim_events.limit_count);
   v_now timestamptz := clock_timestamp();
-  v_visible_at timestamptz;
+  v_head record;
   v_event record;
 begin
   if not coalesce(claim_events.visibility_timeout > interval '0'
@@ -2700,35 +2857,33 @@ begin
     perform pgledger._reject('visibility_timeout', claim_events.visibility_timeout::text,
       'Above 0 and at most a day.');
   end if;
-  v_visible_at := v_now + claim_events.visibility_timeout;
 
-  for v_event in
-    select e.account_id, e.seq
-    from pgledger.events e
-    where e.acked_at is null
-      and e.visible_at <= v_now
-      and not exists (
-        select from pgledger.events h
-        where h.account_id = e.account_id and h.seq < e.seq and h.acked_at is null)
-    order by e.visible_at, e.account_id collate "C"
-    limit v_limit
-    for update of e skip locked
-  loop
-    return query
-      update pgledger.events e
-      set visible_at = v_visible_at, deliveries = e.deliveries + 1
-      where e.account_id = v_event.account_id and e.seq = v_event.seq
-      returning e.account_id, e.seq, e.kind, e.payload, e.created_at, e.deliveries;
+  for v_head in select h.account_id, h.seq from pgledger._first_events(v_now) h loop
+    exit when v_left = 0;
+    perform from pgledger.events e
+    where e.account_id = v_head.account_id and e.seq = v_head.seq
+      and e.acked_at is null and e.visible_at <= v_now
+    for update skip locked;
+    continue when not found;
+
+    for v_event in
+      select c.* from pgledger._claim_run(
+        v_head.account_id, v_head.seq, v_left, v_now + claim_events.visibility_timeout) c
+    loop
+      v_left := v_left - 1;
+      return query select v_event.account_id, v_event.seq, v_event.kind, v_event.payload,
+        v_event.created_at, v_event.deliveries;
+    end loop;
   end loop;
 end;
 $$;
 
 comment on function pgledger.claim_events(bigint, interval) is
-  'Hands out up to limit_count events (1 to 10000), the first of each account that is not '
-  'acknowledged, and to nobody else before visibility_timeout (above 0, at most a day) is over. '
-  'Handle them, then ack_events: each is handed out at least once, an account''s in order. '
-  'deliveries counts how often it was. LISTEN pgledger_events to be woken. Refuses with 22023 and '
-  '22004.';
+  'Hands out up to limit_count events (1 to 10000), those of an account together and in order, '
+  'and none of that account to anybody else before visibility_timeout (above 0, at most a day) is '
+  'over or they are acknowledged. Handle them in the order they come, each followed by '
+  'ack_events: each is handed out at least once. deliveries counts how often it was. LISTEN '
+  'pgledger_events to be woken, and poll all the same. Refuses with 22023 and 22004.';
 
 revoke all on function pgledger.claim_events(bigint, interval) from public;
 
@@ -2806,7 +2961,14 @@ begin
     from pgledger.balances b
     where b.account_id = v_due.account_id
     for update skip locked;
-    continue when not found or v_hot.attention_at > v_now;
+    if not found and not exists (
+      select from pgledger.balances b where b.account_id = v_due.account_id)
+    then
+      v_hot := pgledger._lock_balance(v_due.account_id);
+    elsif not found then
+      continue;
+    end if;
+    continue when v_hot.attention_at > v_now;
 
     perform pgledger._settle_due(v_hot);
     v_left := v_left - 1;
@@ -2848,8 +3010,8 @@ end;
 $$;
 
 comment on function pgledger.get_credits(text) is
-  'Available credits now, minor units: balance minus what holds reserve. 0 for an unknown '
-  'account. Refuses with 22023 and 22004.';
+  'Available credits as of the start of the statement, minor units: balance minus what holds '
+  'reserve. 0 for an unknown account. Refuses with 22023 and 22004.';
 
 revoke all on function pgledger.get_credits(text) from public;
 
@@ -2864,7 +3026,8 @@ returns table (
   held bigint,
   available bigint,
   min_balance bigint,
-  debt_floor bigint
+  debt_floor bigint,
+  low_balance_level bigint
 )
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -2877,14 +3040,15 @@ begin atomic
     now.held,
     now.balance - now.held,
     coalesce(a.min_balance, 0),
-    coalesce(a.debt_floor, 0)
+    coalesce(a.debt_floor, 0),
+    a.low_balance_level
   from pgledger._balance_now(pgledger._checked_account(get_balance.account_id)) now
   left join pgledger.accounts a on a.account_id = now.account_id;
 end;
 
 comment on function pgledger.get_balance(text) is
-  'One row: the balance, what holds reserve of it, what is available, and the account''s floors, '
-  'in minor units, with its currency and status. Zeros and a null status for an unknown account. '
+  'One row: the balance, what holds reserve of it, what is available, the account''s floors and '
+  'its low-balance level, in minor units, with its currency and status. Zeros and a null status for an unknown account. '
   'Refuses with 22023 and 22004.';
 
 revoke all on function pgledger.get_balance(text) from public;
@@ -3005,16 +3169,28 @@ create or replace function pgledger.list_events(
   account_id text default null,
   limit_count bigint default 100
 ) returns setof pgledger.events
-language sql stable security definer
+language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
-begin atomic
-  select e.*
-  from pgledger.events e
-  where list_events.account_id is null
-    or e.account_id = pgledger._checked_account(list_events.account_id)
-  order by e.created_at desc, e.account_id collate "C", e.seq desc
-  limit pgledger._checked_limit(list_events.limit_count);
+as $$
+declare
+  v_limit bigint := pgledger._checked_limit(list_events.limit_count);
+begin
+  if list_events.account_id is null then
+    return query
+      select e.*
+      from pgledger.events e
+      order by e.created_at desc, e.account_id collate "C", e.seq desc
+      limit v_limit;
+  else
+    return query
+      select e.*
+      from pgledger.events e
+      where e.account_id = pgledger._checked_account(list_events.account_id)
+      order by e.seq desc
+      limit v_limit;
+  end if;
 end;
+$$;
 
 comment on function pgledger.list_events(text, bigint) is
   'The latest events, of one account or of all, newest first, limit_count of them (1 to 10000), '
@@ -3081,10 +3257,11 @@ begin atomic
     ('pending_rows counts pending transactions',
       b.pending_rows = d.pending_rows, d.pending_rows::text, b.pending_rows::text),
     ('low_below is low_balance_level',
-      b.low_below is not distinct from d.low_below, d.low_below::text, b.low_below::text),
+      b.low_below is not distinct from d.low_below,
+      coalesce(d.low_below::text, 'none'), coalesce(b.low_below::text, 'none')),
     ('top_up_below is the armed threshold',
       b.top_up_below is not distinct from d.top_up_below,
-      d.top_up_below::text, b.top_up_below::text),
+      coalesce(d.top_up_below::text, 'none'), coalesce(b.top_up_below::text, 'none')),
     -- It may come early, as after a capture: then the next posting looks, and finds nothing due.
     ('attention_at is not after what is due',
       b.attention_at <= d.attention_at
@@ -3129,6 +3306,14 @@ begin atomic
           and (p.amount > 0 or t.amount >= p.amount),
         true),
       p.type || ' ' || p.amount, t.type || ' ' || t.amount),
+    ('a hold expires at expires_at, and is captured before',
+      case
+        when p.status = 'EXPIRED' then coalesce(p.settled_at = p.expires_at, false)
+        when p.status = 'ENABLED' then coalesce(p.settled_at < p.expires_at, true)
+        else true
+      end,
+      'expires at ' || coalesce(p.expires_at::text, 'no time'),
+      p.status || ' at ' || p.settled_at),
     ('amount is part of requested_amount',
       coalesce(
         sign(p.requested_amount) = sign(p.amount)
@@ -3156,6 +3341,10 @@ begin atomic
   cross join lateral (values
     ('a balance row has an account',
       a.account_id is not null, 'an account', 'none'),
+    ('events are counted',
+      coalesce(a.events >= (
+        select max(e.seq) from pgledger.events e where e.account_id = b.account_id), true),
+      'at least the seq of the last', a.events::text),
     ('a closed account is empty',
       a.status is distinct from 'CLOSED'
         or (b.balance = 0 and not exists (
@@ -3181,20 +3370,25 @@ language sql stable
 begin atomic
   select r.rule, u.seq, u.key, r.expected, r.found
   from (
-    select t.original_seq, max(t.seq) as seq, max(t.key) as key, sum(t.amount) as undone,
-      min(t.seq) as first_seq
+    select t.*, sum(t.amount) over (partition by t.original_seq order by t.seq) as undone
     from pgledger.transactions t
     where t.account_id = _verify_originals.account_id and t.original_seq is not null
-    group by t.original_seq
   ) u
   left join pgledger.transactions o
     on o.account_id = _verify_originals.account_id and o.seq = u.original_seq
   cross join lateral (values
     ('an original is an earlier transaction',
-      o.seq is not null and o.seq < u.first_seq, 'one before #' || u.first_seq,
-      '#' || u.original_seq),
+      o.seq is not null and o.seq < u.seq, 'one before #' || u.seq, '#' || u.original_seq),
+    ('a refund takes back a top-up, a reversal undoes another movement',
+      coalesce(
+        sign(u.amount) = -sign(o.amount)
+          and u.type = case o.type when 'TOP_UP' then 'REFUND' else 'REVERSAL' end
+            ::pgledger.transaction_type
+          and o.type not in ('REVERSAL', 'REFUND', 'EXPIRY', 'TRANSFER'),
+        true),
+      'the opposite of ' || o.type || ' ' || o.amount, u.type || ' ' || u.amount),
     ('refunds and reversals are at most their original',
-      coalesce(sign(u.undone) = -sign(o.amount) and abs(u.undone) <= abs(o.amount::numeric), true),
+      coalesce(abs(u.undone) <= abs(o.amount::numeric), true),
       'at most ' || -o.amount::numeric, u.undone::text)
   ) r (rule, holds, expected, found)
   where not r.holds;
@@ -3245,6 +3439,9 @@ begin atomic
     on p.account_id = s.account_id and p.key = s.waiting_for
   cross join lateral (values
     ('an auto-top-up has an account', a.account_id is not null, 'an account', 'none'),
+    ('auto-top-ups are counted',
+      pgledger._next_auto_top_up(s) = s.intents + 1,
+      '#auto-' || s.intents + 1 || ' free', '#auto-' || s.intents + 1 || ' taken'),
     ('an auto-top-up waits for an open intent',
       s.waiting_for is null or (p.status = 'PENDING' and p.type = 'TOP_UP') is true,
       'a pending TOP_UP', coalesce(p.status || ' ' || p.type, 'none'))

@@ -330,6 +330,7 @@ class LedgerMachine(RuleBasedStateMachine):
             "available": account.available,
             "min_balance": account.min_balance,
             "debt_floor": account.debt_floor,
+            "low_balance_level": account.low_balance_level,
             "credits": account.available,
             "opened": account.opened,
         }

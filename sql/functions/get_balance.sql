@@ -7,7 +7,8 @@ returns table (
   held bigint,
   available bigint,
   min_balance bigint,
-  debt_floor bigint
+  debt_floor bigint,
+  low_balance_level bigint
 )
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -20,14 +21,15 @@ begin atomic
     now.held,
     now.balance - now.held,
     coalesce(a.min_balance, 0),
-    coalesce(a.debt_floor, 0)
+    coalesce(a.debt_floor, 0),
+    a.low_balance_level
   from pgledger._balance_now(pgledger._checked_account(get_balance.account_id)) now
   left join pgledger.accounts a on a.account_id = now.account_id;
 end;
 
 comment on function pgledger.get_balance(text) is
-  'One row: the balance, what holds reserve of it, what is available, and the account''s floors, '
-  'in minor units, with its currency and status. Zeros and a null status for an unknown account. '
+  'One row: the balance, what holds reserve of it, what is available, the account''s floors and '
+  'its low-balance level, in minor units, with its currency and status. Zeros and a null status for an unknown account. '
   'Refuses with 22023 and 22004.';
 
 revoke all on function pgledger.get_balance(text) from public;

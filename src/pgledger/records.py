@@ -89,6 +89,7 @@ class Balance:
     available: int
     min_balance: int
     debt_floor: int
+    low_balance_level: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ def test_an_unknown_account_has_no_status(db: Ledger) -> None:
         "available": 0,
         "min_balance": 0,
         "debt_floor": 0,
+        "low_balance_level": None,
     }
     assert everything(db) == before
 
@@ -22,6 +23,7 @@ def test_the_balance_and_the_settings_are_told(db: Ledger) -> None:
     db.execute("insert into pgledger.currencies (code, exponent) values ('EUR', 2)")
     ask(db, "open_account", account_id="a", currency="EUR", min_balance=-5)
     ask(db, "set_limits", account_id="a", debt_floor=-9)
+    ask(db, "set_low_balance_level", account_id="a", level=20)
     ask(db, "top_up", account_id="a", amount=100)
     db.execute("update pgledger.balances set held = 30")
     assert ask(db, "get_balance", account_id="a") == {
@@ -33,6 +35,7 @@ def test_the_balance_and_the_settings_are_told(db: Ledger) -> None:
         "available": 70,
         "min_balance": -5,
         "debt_floor": -9,
+        "low_balance_level": 20,
     }
 
 

@@ -122,10 +122,8 @@ def low_balance(session: Session, account: str, level: int | None, *, off: bool)
         raise click.UsageError("give a level or --off")
     with session.ledger() as ledger:
         if off or level is not None:
-            settings = ledger.set_low_balance_level(account, level)
-        else:
-            # For an account that is there, this changes nothing and answers with its settings.
-            settings = ledger.open_account(account, known(ledger, account).currency)
+            ledger.set_low_balance_level(account, level)
+        settings = known(ledger, account)
         unit = unit_of(ledger, settings.currency)
     if session.json:
         say_json(settings)
