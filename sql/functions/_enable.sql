@@ -8,7 +8,6 @@ declare
   v_applied bigint;
   v_code text;
   v_detail jsonb;
-  v_now timestamptz;
 begin
   v_final.type := pending.type;
   v_final.reference := pending.reference;
@@ -33,9 +32,8 @@ begin
     return pgledger._refuse(v_final, hot, v_code, v_detail);
   end if;
 
-  v_now := clock_timestamp();
   update pgledger.pending_transactions p
-  set status = 'ENABLED', settled_at = v_now
+  set status = 'ENABLED', settled_at = pending.settled_at
   where p.account_id = pending.account_id and p.key = pending.key;
 
   -- What a ceiling left of the announcement is recorded beside what was asked, here too.

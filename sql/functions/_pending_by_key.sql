@@ -14,15 +14,17 @@ begin
       'This is an announced credit, not a hold: use enable_transaction or cancel_transaction.');
   end if;
 
-  -- Judged by the clock read under the lock: what a reader saw as free stays free.
-  v_pending.status :=
-    pgledger._pending_status(v_pending.status, v_pending.expires_at, clock_timestamp());
+  -- Judged by the clock read under the lock: what a reader saw as free stays free. Whoever settles
+  -- it does so as of that instant, which is not past its expiry.
+  v_pending.settled_at := clock_timestamp();
+  v_pending.status := pgledger._pending_status(
+    v_pending.status, v_pending.expires_at, v_pending.settled_at);
   return v_pending;
 end;
 $$;
 
 comment on function pgledger._pending_by_key(text, text, boolean) is
-  'The pending transaction of a key as it is now, its row all null when there is none; 22023 when '
-  'it is no hold and must be one. Only under the lock of the balance row. Private.';
+  'The pending transaction of a key as it is now, settled_at being now; its key null when there is '
+  'none; 22023 when it is no hold and must be one. Only under the lock of the balance row. Private.';
 
 revoke all on function pgledger._pending_by_key(text, text, boolean) from public;
