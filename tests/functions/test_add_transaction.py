@@ -240,47 +240,6 @@ def test_the_ceiling_cuts_what_is_announced(db: Ledger) -> None:
     refused(db, "LG005", "add_transaction", **(given | {"account_id": "b"}))
 
 
-def test_an_announced_debit_is_a_hold_of_any_type(db: Ledger) -> None:
-    ask(db, "add_transaction", account_id="a", amount=100, type="GRANT")
-    given = {"account_id": "a", "amount": -5, "is_active": False, "external_id": "x"}
-    row = ask(db, "add_transaction", **given, type="CARD_CHECK", key="k", reference="r")
-    assert (row["status"], row["type"], row["seq"]) == ("PENDING", "CARD_CHECK", None)
-    assert (row["amount"], row["balance"], row["available"]) == (-5, 100, 95)
-    for type_ in labels(db, "transaction_type"):
-        held = ask(
-            db, "add_transaction", account_id="a", amount=-1, type=type_, is_active=False, key=type_
-        )
-        assert (held["status"], held["type"]) == ("PENDING", type_)
-        posted_ = ask(db, "capture", account_id="a", key=type_)
-        assert (posted_["type"], posted_["amount"]) == (type_, -1)
-    assert replayed(db, "add_transaction", **given, type="CARD_CHECK", key="k")["key"] == "k"
-    assert replayed(db, "add_transaction", **given, type="CARD_CHECK")["key"] == "k"
-    refused(db, "LG002", "add_transaction", **given, type="USAGE", key="k")
-    assert ask(db, "release", account_id="a", key="k")["available"] == 91
-    assert in_order(db)
-
-
-def test_a_hold_and_an_announced_usage_are_one_and_the_same(db: Ledger) -> None:
-    ask(db, "add_transaction", account_id="a", amount=100, type="GRANT")
-    given = {"account_id": "a", "amount": -5, "type": "USAGE", "is_active": False}
-    ask(db, "add_transaction", **given, key="k")
-    assert replayed(db, "hold", account_id="a", amount=5, key="k")["amount"] == -5
-    ask(db, "hold", account_id="a", amount=5, key="l")
-    assert replayed(db, "add_transaction", **given, key="l")["amount"] == -5
-    assert in_order(db)
-
-
-def test_an_announced_debit_needs_the_credits(db: Ledger) -> None:
-    ask(db, "add_transaction", account_id="a", amount=10, type="GRANT")
-    given = {"account_id": "a", "amount": -11, "type": "USAGE", "is_active": False}
-    assert refused(db, "LG001", "add_transaction", **given)["missing"] == 1
-    refused_as_row(db, "LG001", "add_transaction", **given)
-    details = refused(db, "22023", "add_transaction", **given, fail_insufficient_credits=False)
-    assert details["parameter"] == "fail_insufficient_credits"
-    ask(db, "set_account_status", account_id="a", status="FROZEN")
-    refused(db, "LG004", "add_transaction", **given)
-
-
 def test_a_repeat_answers_with_the_original_and_the_balance_of_now(db: Ledger) -> None:
     given = {"account_id": "a", "amount": 10, "type": "GRANT", "key": "k"}
     first = ask(db, "add_transaction", **given)

@@ -15,8 +15,10 @@ from tests.support import (
     events,
     everything,
     in_order,
+    let_expire,
     pending,
     posted,
+    refused,
     value,
 )
 
@@ -177,6 +179,25 @@ def test_a_lost_balance_row_stays_paused(low: Ledger) -> None:
     assert in_order(low)
 
 
+def test_a_pause_ends_for_its_own_account_and_not_for_a_hold_that_expired(low: Ledger) -> None:
+    ask(low, "top_up", account_id="b", amount=41)
+    for account_id in ("a", "b"):
+        given = {"account_id": account_id, "threshold": 50, "amount": 20}
+        ask(low, "set_auto_top_up", **given, daily_count_limit=1, mode="INSTANT")
+        for _ in range(2):
+            ask(low, "spend", account_id=account_id, amount=20)
+    ask(low, "hold", account_id="a", amount=1, key="h", expires_at="2200-01-01")
+    let_expire(low)
+    ask(low, "spend", account_id="a", amount=1)
+    assert end_of_pause(low) == tomorrow()
+    low.execute(f"update pgledger.auto_top_ups set resumes_at = {TODAY}")
+    low.execute(f"update pgledger.balances set attention_at = {TODAY}")
+    ask(low, "top_up", account_id="a", amount=1)
+    assert end_of_pause(low) is None
+    assert ask(low, "get_auto_top_up", account_id="b")["resumes_at"] is not None
+    assert in_order(low)
+
+
 def test_changed_settings_end_a_pause(low: Ledger) -> None:
     arm(low, daily_count_limit=1)
     ask(low, "spend", account_id="a", amount=1)
@@ -316,3 +337,53 @@ def test_what_says_run_it_again_is_passed_on(db: Ledger, code: str) -> None:
         ask(db, "spend", account_id="a", amount=20)
     assert caught.value.sqlstate == code
     assert everything(db) == before
+
+
+def test_settings_that_were_lost_and_set_anew_do_not_stumble_over_older_intents(db: Ledger) -> None:
+    ask(db, "top_up", account_id="a", amount=100)
+    ask(db, "set_auto_top_up", account_id="a", threshold=50, amount=100)
+    ask(db, "spend", account_id="a", amount=60)
+    ask(db, "cancel_transaction", account_id="a", key="#auto-1")
+    db.execute("delete from pgledger.auto_top_ups")
+    ask(db, "set_auto_top_up", account_id="a", threshold=50, amount=100)
+    ask(db, "spend", account_id="a", amount=1)
+    assert ask(db, "get_auto_top_up", account_id="a")["waiting_for"] == "#auto-2"
+    assert in_order(db)
+
+
+def test_an_intent_that_is_gone_leaves_the_limits_as_they_are(db: Ledger) -> None:
+    ask(db, "top_up", account_id="a", amount=100)
+    ask(
+        db,
+        "set_auto_top_up",
+        account_id="a",
+        threshold=200,
+        amount=60,
+        mode="INSTANT",
+        monthly_amount_limit=120,
+    )
+    for _ in range(2):
+        ask(db, "spend", account_id="a", amount=60)
+    db.execute("set session_replication_role = replica")
+    db.execute("alter table pgledger.transactions disable trigger all")
+    db.execute("update pgledger.transactions set key = null where key = '#auto-1'")
+    db.execute("alter table pgledger.transactions enable always trigger transactions_append_only")
+    ask(db, "spend", account_id="a", amount=60)
+    ask(db, "spend", account_id="a", amount=60)
+    assert ask(db, "get_auto_top_up", account_id="a")["resumes_at"] is not None
+
+
+def test_an_intent_paid_under_another_key_is_not_paid_once_more(db: Ledger) -> None:
+    ask(db, "top_up", account_id="a", amount=100)
+    ask(db, "set_auto_top_up", account_id="a", threshold=50, amount=100)
+    ask(db, "spend", account_id="a", amount=60)
+    # The webhook credits the payment by itself; then the success page enables the intent with it.
+    ask(db, "top_up", account_id="a", amount=100, key="pi_1", external_id="pi_1")
+    answer = ask(db, "enable_transaction", account_id="a", key="#auto-1", external_id="pi_1")
+    assert (answer["key"], answer["replayed"], answer["balance"]) == ("pi_1", True, 140)
+    refused(db, "LG007", "enable_transaction", account_id="a", key="#auto-1")
+    settings = ask(db, "get_auto_top_up", account_id="a")
+    assert settings["waiting_for"] is None
+    assert in_order(db)
+    ask(db, "spend", account_id="a", amount=100)
+    assert ask(db, "get_auto_top_up", account_id="a")["waiting_for"] == "#auto-2"

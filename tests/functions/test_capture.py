@@ -1,5 +1,5 @@
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, LiteralString
 
 import pytest
 
@@ -180,6 +180,39 @@ def test_a_hold_that_expires_while_its_capture_waits_is_not_captured(
     assert outcome.error is not None
     assert '"status": "EXPIRED"' in (outcome.error.diag.message_detail or "")
     assert posted(held, "a") == [100]
+
+
+@pytest.mark.parametrize(
+    ("settled", "status"),
+    [
+        ("select pgledger.release('a', 'k')", "CANCELLED"),
+        (
+            (
+                "update pgledger.pending_transactions set expires_at = clock_timestamp()"
+                " where key = 'k'; update pgledger.balances set attention_at = clock_timestamp()"
+            ),
+            "EXPIRED",
+        ),
+    ],
+)
+def test_what_a_capture_took_too_early_it_gives_back(
+    held: Ledger, connect: Connect, settled: LiteralString, status: str
+) -> None:
+    ask(held, "hold", account_id="a", amount=10, key="l")
+    locking = connect(autocommit=False)
+    with stepped(connect, 1) as (waiting,):
+        locking.execute("select from pgledger.balances where account_id = 'a' for update")
+        assert waiting.start("select * from pgledger.capture('a', 'k', raise_refusals => false)")
+        locking.execute(settled)
+        locking.commit()
+        row = waiting.finish().row
+    assert (row["status"], row["refusal"]) == ("REFUSED", "LG007")
+    assert (row["balance"], row["available"]) == (100, 90)
+    assert ask(held, "get_transaction", account_id="a", key="k")["status"] == status
+    assert ask(held, "get_balance", account_id="a")["held"] == 10
+    assert posted(held, "a") == [100]
+    assert in_order(held)
+    assert ask(held, "spend", account_id="a", amount=90)["seq"] == 2
 
 
 @pytest.mark.parametrize("key", ["other", "#1", "#2", "paid", "#" + "x" * 200])

@@ -11,6 +11,7 @@ from tests.support import (
     events,
     everything,
     in_order,
+    labels,
     let_expire,
     pending,
     posted,
@@ -158,7 +159,8 @@ def test_a_hold_that_was_settled_repeats_as_what_became_of_it(db: Ledger) -> Non
 
     let_expire(db, "expired")
     given["expires_at"] = ask(db, "get_transaction", account_id="a", key="expired")["expires_at"]
-    assert replayed(db, "hold", **given, key="expired")["status"] == "EXPIRED"
+    row = replayed(db, "hold", **given, key="expired")
+    assert (row["status"], row["available"]) == ("EXPIRED", 97)
     ask(db, "top_up", account_id="a", amount=1)
     assert pending(db)["expired"] == "EXPIRED"
     row = replayed(db, "hold", **given, key="expired")
@@ -289,6 +291,44 @@ def test_history_of_another_system_can_be_held(db: Ledger) -> None:
     assert in_order(db)
 
 
+def test_what_was_settled_in_time_does_not_expire_any_more(db: Ledger) -> None:
+    ask(db, "top_up", account_id="a", amount=100)
+    past = datetime(2000, 1, 1, tzinfo=UTC)
+    for key in ("captured", "released"):
+        ask(db, "hold", account_id="a", amount=4, key=key, expires_at=LATER)
+    ask(db, "capture", account_id="a", key="captured")
+    ask(db, "release", account_id="a", key="released")
+    db.execute(
+        "update pgledger.pending_transactions"
+        " set expires_at = %s, settled_at = timestamptz '1999-12-31'",
+        [past],
+    )
+    given = {"account_id": "a", "amount": 4, "expires_at": past}
+    assert replayed(db, "hold", **given, key="captured")["status"] == "POSTED"
+    assert replayed(db, "hold", **given, key="released")["status"] == "CANCELLED"
+    assert ask(db, "get_transaction", account_id="a", key="released")["status"] == "CANCELLED"
+    replayed(db, "capture", account_id="a", key="captured")
+    replayed(db, "release", account_id="a", key="released")
+    details = refused(db, "LG007", "capture", account_id="a", key="released")
+    assert details["status"] == "CANCELLED"
+    assert value(db, "run_due") == 0
+    assert in_order(db)
+
+
+@pytest.mark.parametrize("way", ["lost row", "something due"])
+def test_a_hold_that_was_judged_under_the_lock_expires_too(db: Ledger, way: str) -> None:
+    ask(db, "top_up", account_id="a", amount=100)
+    if way == "lost row":
+        db.execute("delete from pgledger.balances")
+    else:
+        ask(db, "hold", account_id="a", amount=1, key="due", expires_at=LATER)
+        let_expire(db, "due")
+    ask(db, "hold", account_id="a", amount=40, key="k", expires_at=LATER)
+    kept = db.execute("select attention_at from pgledger.balances").fetchone()
+    assert kept == {"attention_at": LATER}
+    assert in_order(db)
+
+
 def test_a_lost_balance_row_comes_back_with_what_is_held(db: Ledger) -> None:
     ask(db, "top_up", account_id="a", amount=10)
     ask(db, "hold", account_id="a", amount=4, key="k", expires_at=LATER)
@@ -358,3 +398,44 @@ def test_a_hold_and_its_capture_tell_nobody_unless_asked_to(db: Ledger) -> None:
     ask(db, "capture", account_id="a", key="k")
     assert events(db) == []
     assert ask_all(db, "get_auto_top_up", account_id="a") == []
+
+
+def test_an_announced_debit_is_a_hold_of_any_type(db: Ledger) -> None:
+    ask(db, "add_transaction", account_id="a", amount=100, type="GRANT")
+    given = {"account_id": "a", "amount": -5, "is_active": False, "external_id": "x"}
+    row = ask(db, "add_transaction", **given, type="CARD_CHECK", key="k", reference="r")
+    assert (row["status"], row["type"], row["seq"]) == ("PENDING", "CARD_CHECK", None)
+    assert (row["amount"], row["balance"], row["available"]) == (-5, 100, 95)
+    for type_ in labels(db, "transaction_type"):
+        held = ask(
+            db, "add_transaction", account_id="a", amount=-1, type=type_, is_active=False, key=type_
+        )
+        assert (held["status"], held["type"]) == ("PENDING", type_)
+        posted_ = ask(db, "capture", account_id="a", key=type_)
+        assert (posted_["type"], posted_["amount"]) == (type_, -1)
+    assert replayed(db, "add_transaction", **given, type="CARD_CHECK", key="k")["key"] == "k"
+    assert replayed(db, "add_transaction", **given, type="CARD_CHECK")["key"] == "k"
+    refused(db, "LG002", "add_transaction", **given, type="USAGE", key="k")
+    assert ask(db, "release", account_id="a", key="k")["available"] == 91
+    assert in_order(db)
+
+
+def test_a_hold_and_an_announced_usage_are_one_and_the_same(db: Ledger) -> None:
+    ask(db, "add_transaction", account_id="a", amount=100, type="GRANT")
+    given = {"account_id": "a", "amount": -5, "type": "USAGE", "is_active": False}
+    ask(db, "add_transaction", **given, key="k")
+    assert replayed(db, "hold", account_id="a", amount=5, key="k")["amount"] == -5
+    ask(db, "hold", account_id="a", amount=5, key="l")
+    assert replayed(db, "add_transaction", **given, key="l")["amount"] == -5
+    assert in_order(db)
+
+
+def test_an_announced_debit_needs_the_credits(db: Ledger) -> None:
+    ask(db, "add_transaction", account_id="a", amount=10, type="GRANT")
+    given = {"account_id": "a", "amount": -11, "type": "USAGE", "is_active": False}
+    assert refused(db, "LG001", "add_transaction", **given)["missing"] == 1
+    refused_as_row(db, "LG001", "add_transaction", **given)
+    details = refused(db, "22023", "add_transaction", **given, fail_insufficient_credits=False)
+    assert details["parameter"] == "fail_insufficient_credits"
+    ask(db, "set_account_status", account_id="a", status="FROZEN")
+    refused(db, "LG004", "add_transaction", **given)

@@ -1,5 +1,7 @@
 """Holds that expired: what readers and writers make of them, and run_due, which closes them."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from tests.sessions import Connect
@@ -17,7 +19,7 @@ from tests.support import (
     value,
 )
 
-LATER = "2200-01-01"
+LATER = "2200-01-01 00:00Z"
 STEP = 100
 
 
@@ -83,6 +85,66 @@ def test_a_hold_expires_at_the_clock_and_not_before(db: Ledger) -> None:
     assert value(db, "run_due") == 0
     let_expire(db, before="0 s")
     assert value(db, "get_credits", account_id="a") == 100
+
+
+def test_an_instant_belongs_to_what_begins_with_it(db: Ledger) -> None:
+    found = db.execute(
+        "select pgledger._pending_status('PENDING', at, at)::text as at_it,"
+        " pgledger._pending_status('PENDING', at, at - interval '1 us')::text as before_it"
+        " from (select timestamptz '2030-01-01' as at) x"
+    ).fetchone()
+    assert found == {"at_it": "EXPIRED", "before_it": "PENDING"}
+    ask(db, "top_up", account_id="a", amount=10)
+    ask(db, "hold", account_id="a", amount=4, expires_at=LATER)
+    held = db.execute(
+        "select (pgledger._without_due(b, b.attention_at)).held as at_it,"
+        " (pgledger._without_due(b, b.attention_at - interval '1 us')).held as before_it"
+        " from pgledger.balances b"
+    ).fetchone()
+    assert held == {"at_it": 0, "before_it": 4}
+
+
+def test_what_expired_elsewhere_frees_and_closes_nothing_here(due: Ledger) -> None:
+    ask(due, "top_up", account_id="b", amount=100)
+    for key, amount in (("open", 50), ("k", 3)):
+        ask(due, "hold", account_id="b", amount=amount, key=key, expires_at=LATER)
+    let_expire(due, account_id="b")
+    assert value(due, "get_credits", account_id="a") == 80
+    assert value(due, "get_credits", account_id="b") == 100
+    ask(due, "spend", account_id="a", amount=1)
+    assert pending(due) == {"k": "EXPIRED", "l": "EXPIRED", "open": "PENDING"}
+    assert pending(due, "b") == {"k": "PENDING", "open": "PENDING"}
+    assert in_order(due)
+
+
+def test_the_oldest_are_closed_first_and_told_in_the_order_of_time(db: Ledger) -> None:
+    ask(db, "top_up", account_id="a", amount=150)
+    db.execute(
+        "select count(pgledger.hold('a', 1, 'k' || lpad(n::text, 3, '0'), %s))"
+        " from generate_series(1, 150) n",
+        [LATER],
+    )
+    let_expire(db)
+    db.execute(
+        "update pgledger.pending_transactions"
+        " set expires_at = timestamptz '2020-01-01' - substr(key, 2)::int * interval '1 minute'"
+    )
+    assert value(db, "run_due") == 1
+    oldest_first = [f"k{n:03}" for n in range(150, 0, -1)]
+    assert [said["key"] for _, said in events(db)] == oldest_first[:STEP]
+    assert value(db, "run_due") == 1
+    assert [said["key"] for _, said in events(db)] == oldest_first
+    assert in_order(db)
+
+
+def test_what_is_closed_no_longer_asks_for_attention(due: Ledger) -> None:
+    ask(due, "spend", account_id="a", amount=1)
+    kept = due.execute("select attention_at from pgledger.balances").fetchone()
+    assert kept == {"attention_at": datetime(2200, 1, 1, tzinfo=UTC)}
+    let_expire(due, "open")
+    assert value(due, "run_due") == 1
+    kept = due.execute("select attention_at::text from pgledger.balances").fetchone()
+    assert kept == {"attention_at": "infinity"}
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from tests.support import (
@@ -115,9 +117,10 @@ def test_whatever_takes_credits_crosses_it(watched: Ledger, external_id: str | N
     assert in_order(watched)
 
 
+@pytest.mark.parametrize("way", [{}, {"metadata": {"n": 1}}])
 @pytest.mark.parametrize("expires_at", [None, "2200-01-01"])
 def test_a_hold_crosses_it_and_its_capture_and_release_do_not(
-    watched: Ledger, expires_at: str | None
+    watched: Ledger, expires_at: str | None, way: dict[str, Any]
 ) -> None:
     given = {"account_id": "a", "amount": 60, "expires_at": expires_at}
     ask(watched, "hold", **given, key="k", reference="chat")
@@ -126,11 +129,21 @@ def test_a_hold_crosses_it_and_its_capture_and_release_do_not(
     ]
     ask(watched, "release", account_id="a", key="k")
     ask(watched, "hold", **given, key="l")
-    ask(watched, "capture", account_id="a", key="l")
+    ask(watched, "capture", account_id="a", key="l", **way)
     assert lows(watched) == [40, 40]
     replayed(watched, "hold", **given, key="l")
     ask(watched, "hold", account_id="a", amount=5)
     assert lows(watched) == [40, 40]
+
+
+@pytest.mark.parametrize("way", [{}, {"metadata": {"n": 1}}])
+def test_a_capture_that_asks_for_a_top_up_crosses_nothing(db: Ledger, way: dict[str, Any]) -> None:
+    ask(db, "top_up", account_id="a", amount=100)
+    ask(db, "hold", account_id="a", amount=60, key="k")
+    ask(db, "set_low_balance_level", account_id="a", level=50)
+    ask(db, "set_auto_top_up", account_id="a", threshold=60, amount=200)
+    ask(db, "capture", account_id="a", key="k", **way)
+    assert [kind for kind, _ in events(db)] == ["top_up_requested"]
 
 
 def test_the_sender_of_a_transfer_crosses_it_and_the_receiver_does_not(watched: Ledger) -> None:
