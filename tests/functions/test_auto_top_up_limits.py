@@ -188,7 +188,8 @@ def test_a_pause_ends_for_its_own_account_and_not_for_a_hold_that_expired(low: L
             ask(low, "spend", account_id=account_id, amount=20)
     ask(low, "hold", account_id="a", amount=1, key="h", expires_at="2200-01-01")
     let_expire(low)
-    ask(low, "spend", account_id="a", amount=1)
+    ask(low, "top_up", account_id="a", amount=1)
+    assert pending(low)["h"] == "EXPIRED"
     assert end_of_pause(low) == tomorrow()
     low.execute(f"update pgledger.auto_top_ups set resumes_at = {TODAY}")
     low.execute(f"update pgledger.balances set attention_at = {TODAY}")

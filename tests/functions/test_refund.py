@@ -143,6 +143,14 @@ def test_a_refund_in_whole_is_repeated_as_it_was(paid: Ledger) -> None:
     refused(paid, "LG002", "refund", **given, amount=99)
 
 
+def test_a_refund_of_another_account_says_nothing_about_the_amount(paid: Ledger) -> None:
+    ask(paid, "top_up", account_id="b", amount=9, key="paid")
+    given = {"original_key": "paid", "key": "k", "external_id": "re_1"}
+    ask(paid, "refund", account_id="b", **given, amount=5)
+    assert ask(paid, "refund", account_id="a", **given)["amount"] == -100
+    assert in_order(paid)
+
+
 def test_a_refund_of_the_provider_has_one_effect_whatever_its_key(paid: Ledger) -> None:
     given = {"account_id": "a", "original_key": "paid", "external_id": "re_1"}
     ask(paid, "refund", **given, amount=30, key="webhook")

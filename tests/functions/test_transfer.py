@@ -188,6 +188,14 @@ def test_the_receiver_must_exist(two: Ledger) -> None:
     assert ask(two, "transfer", **given)["balance"] == 95
 
 
+def test_a_conflict_leaves_an_unknown_receiver_unknown(two: Ledger) -> None:
+    ask(two, "spend", account_id="a", amount=5, key="k")
+    given = {"from_account_id": "a", "to_account_id": "nobody", "amount": 5, "key": "k"}
+    refused(two, "LG002", "transfer", **given)
+    refused_as_row(two, "LG002", "transfer", **given)
+    assert ask(two, "get_balance", account_id="nobody")["status"] is None
+
+
 def test_an_unknown_sender_is_short_of_credits(two: Ledger) -> None:
     given = {"from_account_id": "nobody", "to_account_id": "a", "amount": 5}
     assert refused(two, "LG001", "transfer", **given)["available"] == 0
