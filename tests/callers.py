@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, initialize, multiple, rule
+from hypothesis.stateful import Bundle, initialize, multiple, precondition, rule
 
 from tests.machine import Call, LedgerMachine
 from tests.model_records import HIGHEST, now
@@ -16,16 +16,18 @@ from tests.strategies import (
     CHANGES,
     EXTERNAL_IDS,
     FLOORS,
-    KEYS,
     LIFETIMES,
     MAYBE_KEYS,
     METADATA,
     ORIGINALS,
     REFERENCES,
+    SELDOM,
+    SETTLING,
     SHORTFALLS,
     SIGNED,
     STATUSES,
     TYPES,
+    UNDOING,
 )
 
 PLAIN: dict[str, Any] = {
@@ -124,23 +126,7 @@ class Callers(LedgerMachine):
     @rule(
         target=calls,
         account=ACCOUNTS,
-        key=KEYS,
-        external_id=EXTERNAL_IDS,
-        metadata=METADATA,
-        amount=st.none() | AMOUNTS,
-        raise_refusals=st.booleans(),
-    )
-    def enable_transaction(self, account: str, **arguments: object) -> Call:
-        return self.made("enable_transaction", account, **arguments)
-
-    @rule(target=calls, account=ACCOUNTS, key=KEYS, raise_refusals=st.booleans())
-    def cancel_transaction(self, account: str, **arguments: object) -> Call:
-        return self.made("cancel_transaction", account, **arguments)
-
-    @rule(
-        target=calls,
-        account=ACCOUNTS,
-        amount=AMOUNTS,
+        amount=st.integers(1, 40) | AMOUNTS,
         key=MAYBE_KEYS,
         lifetime=LIFETIMES,
         reference=REFERENCES,
@@ -151,48 +137,85 @@ class Callers(LedgerMachine):
         expires_at = None if lifetime is None else now() + lifetime
         return self.made("hold", account, expires_at=expires_at, **arguments)
 
+    @precondition(lambda self: any(a.announced for a in self.accounts.values()))
+    @rule(target=calls, verb=SETTLING, anything=SELDOM, data=st.data())
+    def settle(self, verb: str, anything: bool, data: st.DataObject) -> Call:  # noqa: FBT001 - it is drawn
+        some = sorted(name for name, account in self.accounts.items() if account.announced)
+        account = data.draw(st.sampled_from(some))
+        waiting = sorted(self.accounts[account].announced)
+        return self.settle_one(
+            account, verb, data.draw(ORIGINALS if anything else st.sampled_from(waiting)), data
+        )
+
+    def settle_one(self, account: str, verb: str, key: str, data: st.DataObject) -> Call:
+        given: dict[str, Any] = {
+            "key": key,
+            "raise_refusals": data.draw(st.booleans()),
+        }
+        if verb in {"capture", "enable_transaction"}:
+            given["amount"] = data.draw(st.none() | st.integers(1, 30) | AMOUNTS)
+            given["metadata"] = data.draw(METADATA)
+        if verb == "enable_transaction":
+            given["external_id"] = data.draw(EXTERNAL_IDS)
+        return self.made(verb, account, **given)
+
     @rule(
         target=calls,
         account=ACCOUNTS,
-        key=KEYS,
-        amount=st.none() | AMOUNTS,
-        metadata=METADATA,
-        raise_refusals=st.booleans(),
-    )
-    def capture(self, account: str, **arguments: object) -> Call:
-        return self.made("capture", account, **arguments)
-
-    @rule(target=calls, account=ACCOUNTS, key=KEYS, raise_refusals=st.booleans())
-    def release(self, account: str, **arguments: object) -> Call:
-        return self.made("release", account, **arguments)
-
-    @rule(
-        target=calls,
-        account=ACCOUNTS,
-        original_key=ORIGINALS,
-        amount=st.none() | st.none() | AMOUNTS,
+        verb=SETTLING,
         key=MAYBE_KEYS,
-        external_id=EXTERNAL_IDS,
-        fail_insufficient_credits=st.booleans(),
-        reference=REFERENCES,
-        metadata=METADATA,
-        raise_refusals=st.booleans(),
+        amount=st.integers(1, 40),
+        lifetime=st.sampled_from([None, timedelta(hours=12)]),
+        data=st.data(),
     )
-    def refund(self, account: str, **arguments: object) -> Call:
-        return self.made("refund", account, **arguments)
+    def hold_and_settle(  # noqa: PLR0917 - hypothesis draws them all
+        self,
+        account: str,
+        verb: str,
+        key: str | None,
+        amount: int,
+        lifetime: timedelta | None,
+        data: st.DataObject,
+    ) -> Call:
+        expires_at = None if lifetime is None else now() + lifetime
+        before = set(self.accounts[account].announced)
+        held = self.made(
+            "hold", account, amount=amount, expires_at=expires_at, **PLAIN | {"key": key}
+        )
+        between = data.draw(st.sampled_from([None, None, "repeat", "freeze", "limits"]))
+        if between == "repeat":
+            self.make(held.changed(expires_at=data.draw(CHANGES["expires_at"])))
+        elif between == "freeze":
+            self.made("set_account_status", account, status="FROZEN")
+        elif between == "limits":
+            self.made("set_limits", account, min_balance=0, debt_floor=None)
+        new = sorted(set(self.accounts[account].announced) - before) or [key or "k1"]
+        return self.settle_one(account, verb, data.draw(st.sampled_from(new)), data)
 
-    @rule(
-        target=calls,
-        account=ACCOUNTS,
-        original_key=ORIGINALS,
-        amount=st.none() | st.none() | AMOUNTS,
-        key=MAYBE_KEYS,
-        reference=REFERENCES,
-        metadata=METADATA,
-        raise_refusals=st.booleans(),
-    )
-    def reverse_transaction(self, account: str, **arguments: object) -> Call:
-        return self.made("reverse_transaction", account, **arguments)
+    @precondition(lambda self: any(a.posted for a in self.accounts.values()))
+    @rule(target=calls, verb=UNDOING, anything=SELDOM, data=st.data())
+    def undo(self, verb: str, anything: bool, data: st.DataObject) -> Call:  # noqa: FBT001 - so is this
+        some = sorted(name for name, account in self.accounts.items() if account.posted)
+        account = data.draw(st.sampled_from(some))
+        posted = [
+            m.known_as
+            for m in self.accounts[account].posted
+            if (m.type == "TOP_UP") is (verb == "refund")
+        ]
+        given: dict[str, Any] = {
+            "original_key": data.draw(
+                ORIGINALS if anything or not posted else st.sampled_from(posted)
+            ),
+            "amount": data.draw(st.none() | st.integers(1, 20) | AMOUNTS),
+            "key": data.draw(MAYBE_KEYS),
+            "reference": data.draw(REFERENCES),
+            "metadata": data.draw(METADATA),
+            "raise_refusals": data.draw(st.booleans()),
+        }
+        if verb == "refund":
+            given["external_id"] = data.draw(EXTERNAL_IDS)
+            given["fail_insufficient_credits"] = data.draw(st.booleans())
+        return self.made(verb, account, **given)
 
     @rule(
         target=calls,
@@ -297,58 +320,6 @@ class Callers(LedgerMachine):
             metadata=None,
             raise_refusals=True,
             **more,
-        )
-
-    @rule(target=calls, account=ACCOUNTS, data=st.data())
-    def undo_what_was_posted(self, account: str, data: st.DataObject) -> Any:  # noqa: ANN401 - of hypothesis
-        posted = self.accounts[account].posted
-        if not posted:
-            return multiple()
-        original = data.draw(st.sampled_from(posted))
-        verb = "refund" if original.type == "TOP_UP" else "reverse_transaction"
-        more: dict[str, Any] = {}
-        if verb == "refund":
-            more["external_id"] = data.draw(EXTERNAL_IDS)
-            more["fail_insufficient_credits"] = data.draw(st.booleans())
-        return self.made(
-            verb,
-            account,
-            original_key=original.known_as,
-            amount=data.draw(st.none() | st.integers(1, 20)),
-            key=data.draw(MAYBE_KEYS),
-            reference=None,
-            metadata=None,
-            raise_refusals=data.draw(st.booleans()),
-            **more,
-        )
-
-    @rule(target=calls, account=ACCOUNTS, data=st.data())
-    def settle_what_waits(self, account: str, data: st.DataObject) -> Any:  # noqa: ANN401 - of hypothesis
-        waiting = sorted(self.accounts[account].announced)
-        if not waiting:
-            return multiple()
-        key = data.draw(st.sampled_from(waiting))
-        verb = data.draw(st.sampled_from(["enable", "enable", "cancel", "capture", "release"]))
-        if verb in {"cancel", "release"}:
-            verb = "cancel_transaction" if verb == "cancel" else verb
-            return self.made(verb, account, key=key, raise_refusals=True)
-        if verb == "capture":
-            return self.made(
-                "capture",
-                account,
-                key=key,
-                amount=data.draw(st.none() | AMOUNTS),
-                metadata=data.draw(METADATA),
-                raise_refusals=data.draw(st.booleans()),
-            )
-        return self.made(
-            "enable_transaction",
-            account,
-            key=key,
-            external_id=data.draw(EXTERNAL_IDS),
-            metadata=data.draw(METADATA),
-            amount=data.draw(st.none() | AMOUNTS),
-            raise_refusals=data.draw(st.booleans()),
         )
 
     @rule(several=st.lists(calls, min_size=1, max_size=3), commits=st.booleans())

@@ -335,10 +335,13 @@ class Account:
         waiting = self._waiting(key, only_hold=only_hold)
         if waiting.status not in {"PENDING", "CANCELLED"}:
             raise Refused("LG007")
-        replayed = waiting.status == "CANCELLED"
-        waiting.recorded_status = "CANCELLED"
-        self._rearm(key)
-        return Answer(waiting, replayed)
+        return self._drop(waiting, Answer(waiting, replayed=waiting.status == "CANCELLED"))
+
+    def _drop(self, waiting: Movement, answer: Answer) -> Answer:
+        if waiting.status == "PENDING":
+            waiting.recorded_status = "CANCELLED"
+            self._rearm(waiting.known_as)
+        return answer
 
     def _waiting(self, key: str, *, only_hold: bool) -> Movement:
         waiting = self.announced.get(key)

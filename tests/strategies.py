@@ -24,6 +24,12 @@ LIFETIMES = st.sampled_from(
     [None, None, timedelta(hours=12), timedelta(days=10, hours=12), timedelta(hours=-1)]
 )
 ORIGINALS = KEYS | st.sampled_from(["#1", "#2", "#3", "#auto-1"])
+# What waits or was posted is named, or now and then anything at all.
+SELDOM = st.sampled_from([False, False, False, True])
+SETTLING = st.sampled_from(
+    ["capture", "capture", "release", "enable_transaction", "cancel_transaction"]
+)
+UNDOING = st.sampled_from(["refund", "reverse_transaction"])
 # One argument of a call, given anew: what a repeat may change, and what it may not.
 CHANGES: dict[str, st.SearchStrategy[Any]] = {
     "amount": st.sampled_from([20, 21]),
