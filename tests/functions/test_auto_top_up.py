@@ -238,18 +238,40 @@ def test_settling_it_twice_or_something_else_does_not_arm_it(rich: Ledger) -> No
 def test_changed_settings_arm_it_anew(rich: Ledger) -> None:
     arm(rich)
     ask(rich, "spend", account_id="a", amount=60)
-    for change in (
-        {"threshold": 45},
-        {"amount": 100},
-        {"daily_count_limit": 50},
-        {"daily_amount_limit": 5000},
-        {"monthly_count_limit": 50},
-        {"monthly_amount_limit": 5000},
+    for asked, change in enumerate(
+        (
+            {"threshold": 45},
+            {"amount": 100},
+            {"daily_count_limit": 50},
+            {"daily_amount_limit": 5000},
+            {"monthly_count_limit": 50},
+            {"monthly_amount_limit": 5000},
+        ),
+        start=1,
     ):
-        assert arm(rich, **change)["waiting_for"] is None
+        settings = {"account_id": "a", **SETTINGS, **change, "resumes_at": None}
+        told = arm(rich, **change)
+        assert told.pop("intents") == asked
+        assert told == settings | {"waiting_for": None}
         ask(rich, "spend", account_id="a", amount=1)
         assert waits_for(rich) is not None
     assert len(pending(rich)) == 7
+    assert in_order(rich)
+
+
+def test_accounts_are_armed_and_wait_each_for_itself(rich: Ledger) -> None:
+    ask(rich, "top_up", account_id="b", amount=100)
+    arm(rich)
+    ask(rich, "set_auto_top_up", account_id="b", threshold=40, amount=100)
+    ask(rich, "spend", account_id="a", amount=60)
+    assert ask_all(rich, "check_auto_top_up", account_id="b") == []
+    assert in_order(rich)
+    ask(rich, "spend", account_id="b", amount=70)
+    for account_id, amount in (("a", 200), ("b", 100)):
+        row = replayed(rich, "check_auto_top_up", account_id=account_id)
+        assert (row["account_id"], row["amount"]) == (account_id, amount)
+    ask(rich, "cancel_transaction", account_id="a", key="#auto-1")
+    assert ask(rich, "get_auto_top_up", account_id="b")["waiting_for"] == "#auto-1"
     assert in_order(rich)
 
 

@@ -140,6 +140,57 @@ def test_a_day_and_a_month_begin_at_midnight_of_utc(
         assert settings["resumes_at"] is None
 
 
+@pytest.mark.parametrize(
+    ("created", "now", "resumes"),
+    [
+        ("2030-01-31 23:59:59Z", "2030-02-01 00:00:00Z", None),
+        ("2030-02-01 00:00:00Z", "2030-02-01 00:30:00Z", "2030-03-01 00:00Z"),
+        ("2030-01-01 00:00:00Z", "2030-01-31 23:59:59Z", "2030-02-01 00:00Z"),
+        ("2029-12-31 23:59:59Z", "2030-01-01 00:00:00Z", None),
+        ("2029-12-01 00:00:00Z", "2029-12-31 23:59:59Z", "2030-01-01 00:00Z"),
+    ],
+)
+def test_the_month_of_utc_turns_everywhere_at_once(
+    low: Ledger, created: str, now: str, resumes: str | None
+) -> None:
+    arm(low, monthly_count_limit=1)
+    ask(low, "spend", account_id="a", amount=1)
+    move(low, f"timestamptz '{created}'")
+    found = low.execute(
+        "select pgledger._auto_top_up_pause(s, %s) is not distinct from %s::timestamptz as so"
+        " from pgledger.auto_top_ups s",
+        [now, resumes],
+    ).fetchone()
+    assert found == {"so": True}
+
+
+def test_top_ups_of_another_account_are_not_counted(low: Ledger) -> None:
+    ask(low, "top_up", account_id="b", amount=41)
+    given = {"account_id": "b", "threshold": 50, "amount": 20}
+    ask(low, "set_auto_top_up", **given, mode="INSTANT")
+    ask(low, "spend", account_id="b", amount=1)
+    arm(low, daily_count_limit=1)
+    ask(low, "spend", account_id="a", amount=1)
+    settle(low, "cancel_transaction")
+    assert pending(low) == {"#auto-1": "CANCELLED", "#auto-2": "PENDING"}
+    ask(low, "set_auto_top_up", **given)
+    ask(low, "spend", account_id="b", amount=20)
+    assert pending(low, "b") == {"#auto-2": "PENDING"}
+    assert in_order(low)
+
+
+def test_when_another_account_asked_says_nothing(low: Ledger) -> None:
+    ask(low, "top_up", account_id="b", amount=41)
+    ask(low, "set_auto_top_up", account_id="b", threshold=50, amount=20)
+    ask(low, "spend", account_id="b", amount=1)
+    low.execute(f"update pgledger.pending_transactions set created_at = {THIS_MONTH}{JUST_BEFORE}")
+    arm(low, mode="INSTANT", daily_count_limit=1)
+    for _ in range(2):
+        ask(low, "spend", account_id="a", amount=20)
+    assert end_of_pause(low) == tomorrow()
+    assert in_order(low)
+
+
 @pytest.mark.parametrize("way", ["spend", "check", "settings", "lost row"])
 def test_it_goes_on_when_the_period_is_over(low: Ledger, way: str) -> None:
     arm(low, daily_count_limit=1)
