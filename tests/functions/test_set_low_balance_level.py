@@ -136,6 +136,23 @@ def test_a_hold_crosses_it_and_its_capture_and_release_do_not(
     assert lows(watched) == [40, 40]
 
 
+@pytest.mark.parametrize("level", [10, 40, 101])
+def test_a_spend_that_asks_for_a_top_up_need_not_cross_it(db: Ledger, level: int) -> None:
+    ask(db, "top_up", account_id="a", amount=100)
+    ask(db, "set_low_balance_level", account_id="a", level=level)
+    ask(db, "set_auto_top_up", account_id="a", threshold=50, amount=200)
+    ask(db, "spend", account_id="a", amount=60)
+    assert [kind for kind, _ in events(db)] == ["top_up_requested"]
+
+
+def test_the_level_of_one_account_is_not_that_of_another(watched: Ledger) -> None:
+    ask(watched, "top_up", account_id="b", amount=100)
+    ask(watched, "set_low_balance_level", account_id="a", level=60)
+    ask(watched, "spend", account_id="b", amount=100)
+    assert events(watched, "b") == []
+    assert in_order(watched)
+
+
 @pytest.mark.parametrize("way", [{}, {"metadata": {"n": 1}}])
 def test_a_capture_that_asks_for_a_top_up_crosses_nothing(db: Ledger, way: dict[str, Any]) -> None:
     ask(db, "top_up", account_id="a", amount=100)
