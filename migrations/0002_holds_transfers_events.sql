@@ -1821,8 +1821,9 @@ end;
 $$;
 
 comment on function pgledger._pending_by_key(text, text, boolean) is
-  'The pending transaction of a key as it is now, settled_at being now; its key null when there is '
-  'none; 22023 when it is no hold and must be one. Only under the lock of the balance row. Private.';
+  'The pending transaction of a key as it is now, settled_at being now; its key null when there '
+  'is none; 22023 when it is no hold and must be one. Only under the lock of the balance row. '
+  'Private.';
 
 revoke all on function pgledger._pending_by_key(text, text, boolean) from public;
 
@@ -3048,8 +3049,8 @@ end;
 
 comment on function pgledger.get_balance(text) is
   'One row: the balance, what holds reserve of it, what is available, the account''s floors and '
-  'its low-balance level, in minor units, with its currency and status. Zeros and a null status for an unknown account. '
-  'Refuses with 22023 and 22004.';
+  'its low-balance level, in minor units, with its currency and status. Zeros and a null status '
+  'for an unknown account. Refuses with 22023 and 22004.';
 
 revoke all on function pgledger.get_balance(text) from public;
 

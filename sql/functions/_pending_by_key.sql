@@ -24,7 +24,8 @@ end;
 $$;
 
 comment on function pgledger._pending_by_key(text, text, boolean) is
-  'The pending transaction of a key as it is now, settled_at being now; its key null when there is '
-  'none; 22023 when it is no hold and must be one. Only under the lock of the balance row. Private.';
+  'The pending transaction of a key as it is now, settled_at being now; its key null when there '
+  'is none; 22023 when it is no hold and must be one. Only under the lock of the balance row. '
+  'Private.';
 
 revoke all on function pgledger._pending_by_key(text, text, boolean) from public;

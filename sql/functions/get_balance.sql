@@ -29,7 +29,7 @@ end;
 
 comment on function pgledger.get_balance(text) is
   'One row: the balance, what holds reserve of it, what is available, the account''s floors and '
-  'its low-balance level, in minor units, with its currency and status. Zeros and a null status for an unknown account. '
-  'Refuses with 22023 and 22004.';
+  'its low-balance level, in minor units, with its currency and status. Zeros and a null status '
+  'for an unknown account. Refuses with 22023 and 22004.';
 
 revoke all on function pgledger.get_balance(text) from public;

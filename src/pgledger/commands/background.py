@@ -166,6 +166,8 @@ def tail(
             else:
                 _watch(session, ledger, account, 10 if last is None else last, follow=follow)
         except KeyboardInterrupt:
+            # It may have come in the middle of a statement: there is nothing more to be said here.
+            connection.close()
             if not follow:
                 raise
 
