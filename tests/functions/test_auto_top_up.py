@@ -272,6 +272,7 @@ def test_accounts_are_armed_and_wait_each_for_itself(rich: Ledger) -> None:
         assert (row["account_id"], row["amount"]) == (account_id, amount)
     ask(rich, "cancel_transaction", account_id="a", key="#auto-1")
     assert ask(rich, "get_auto_top_up", account_id="b")["waiting_for"] == "#auto-1"
+    assert ask(rich, "check_auto_top_up", account_id="a")["key"] == "#auto-2"
     assert in_order(rich)
 
 
