@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ from pgledger import embedded, migrate
 from tests.databases import database, psql
 
 Connect = Callable[..., psycopg.Connection[DictRow]]
+
+# A shell starts its background jobs with SIGINT ignored, and so would be each program that a test
+# interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)
