@@ -4,6 +4,11 @@ set local lock_timeout = '2s';
 
 -- ---- By hand: tables, types and data; safe to run again.
 
+-- In the order in which a posting takes them, so that one in flight is waited for, not deadlocked.
+lock table pgledger.balances in access exclusive mode;
+lock table pgledger.transactions, pgledger.pending_transactions in access exclusive mode;
+lock table pgledger.accounts in access exclusive mode;
+
 do $$
 begin
   if to_regtype('pgledger.auto_top_up_mode') is null then

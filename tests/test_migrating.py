@@ -336,3 +336,20 @@ def test_a_database_that_only_the_environment_names_is_the_one_that_is_migrated(
     monkeypatch.setenv("PGDATABASE", str(words.pop("dbname")))
     assert migrate(make_conninfo("", **words)) == KNOWN
     assert pending(empty_database) == []
+
+
+def test_a_posting_in_flight_is_waited_for_and_not_deadlocked(empty_database: str) -> None:
+    migrate(empty_database, to=KNOWN[0])
+    execute(empty_database, "select pgledger.top_up('a', 100)")
+    waiting = """
+        select count(*) = 1 from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock'
+    """
+    with psycopg.connect(empty_database) as posting:
+        posting.execute("select pgledger.spend('a', 1)")
+        process = start_migrating(empty_database, migrations_directory())
+        wait_until(lambda: execute(empty_database, waiting) == [(True,)])
+        # This reads the settings of the account, which no fast spend does.
+        posting.execute("select pgledger.top_up('a', 5, external_id => 'pi_1')")
+    assert process.communicate()[0].strip() == str(KNOWN[1:])
+    assert execute(empty_database, "select pgledger.get_credits('a')") == [(104,)]

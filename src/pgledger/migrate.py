@@ -281,7 +281,10 @@ def _apply(
             for migration in ids:
                 try:
                     backend.apply_one(migrations[migration])
-                except psycopg.errors.LockNotAvailable as error:
+                except (
+                    psycopg.errors.LockNotAvailable,
+                    psycopg.errors.DeadlockDetected,
+                ) as error:
                     raise MigrationError(
                         f"{migration} waited too long for a table of the ledger that another "
                         "session is using, and was rolled back. Try again, when less is going on."
