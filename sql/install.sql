@@ -39,6 +39,10 @@
 \ir schema/balances.sql
 \ir schema/transactions.sql
 \ir schema/pending_transactions.sql
+\ir schema/lots.sql
+\ir schema/draws.sql
+\ir schema/plans.sql
+\ir schema/spending_caps.sql
 \ir schema/auto_top_ups.sql
 \ir schema/events.sql
 

@@ -11,7 +11,8 @@ begin atomic
     pgledger._attention_at(_derive_balance.account_id),
     coalesce(a.min_balance, 0),
     a.low_balance_level,
-    pgledger._armed_below(_derive_balance.account_id)
+    pgledger._armed_below(_derive_balance.account_id),
+    null, null, null, null, null
   from (
     select
       count(*) as rows,

@@ -65,7 +65,8 @@ begin
   end;
   return pgledger._post_under_lock(row(
     _hold.account_id, -_hold.amount, 'USAGE', _hold.key, true, null, 'REFUSE', _hold.reference,
-    null, _hold.metadata, _hold.raise_refusals, _hold.expires_at, null, null, null, null
+    null, _hold.metadata, _hold.raise_refusals, _hold.expires_at, null,
+    null, null, null, null, null, null
   )::pgledger._request);
 end;
 $$;

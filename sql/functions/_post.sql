@@ -71,7 +71,8 @@ begin
   end;
   return pgledger._post_under_lock(row(
     _post.account_id, _post.amount, _post.type, _post.key, false, null, _post.shortfall,
-    _post.reference, null, _post.metadata, _post.raise_refusals, null, null, null, null, null
+    _post.reference, null, _post.metadata, _post.raise_refusals, null, null, null,
+    null, null, null, null, null
   )::pgledger._request);
 end;
 $$;

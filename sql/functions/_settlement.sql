@@ -7,7 +7,8 @@ begin
   return row(
     pgledger._checked_account(_settlement.account_id), null, null,
     pgledger._checked_key(_settlement.key), false, null, 'REFUSE', null, null, null,
-    _settlement.raise_refusals, null, null, null, null, null
+    _settlement.raise_refusals, null, null, null,
+    null, null, null, null, null
   )::pgledger._request;
 end;
 $$;

@@ -35,7 +35,8 @@ begin
     not add_transaction.is_active, add_transaction.ceiling_balance,
     case when add_transaction.fail_insufficient_credits is false then 'FORCE' else 'REFUSE' end,
     add_transaction.reference, add_transaction.external_id, add_transaction.metadata,
-    add_transaction.raise_refusals, null, null, null, null, null
+    add_transaction.raise_refusals, null, null, null,
+    null, null, null, null, null
   )::pgledger._request);
 end;
 $$;

@@ -17,7 +17,7 @@ begin
     refund.account_id, refund.amount, 'REFUND', refund.key, false, null,
     case when refund.fail_insufficient_credits is false then 'FORCE' else 'REFUSE' end,
     refund.reference, refund.external_id, refund.metadata, refund.raise_refusals,
-    null, null, null, null, null
+    null, null, null, null, null, null, null, null
   )::pgledger._request, refund.original_key);
 end;
 $$;

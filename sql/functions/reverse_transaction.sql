@@ -15,7 +15,7 @@ begin
     reverse_transaction.account_id, reverse_transaction.amount, 'REVERSAL',
     reverse_transaction.key, false, null, 'REFUSE', reverse_transaction.reference, null,
     reverse_transaction.metadata, reverse_transaction.raise_refusals,
-    null, null, null, null, null
+    null, null, null, null, null, null, null, null
   )::pgledger._request, reverse_transaction.original_key);
 end;
 $$;

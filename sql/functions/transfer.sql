@@ -23,7 +23,7 @@ begin
   v_debit := row(
     transfer.from_account_id, -transfer.amount, 'TRANSFER', transfer.key, false, null, 'REFUSE',
     transfer.reference, null, transfer.metadata, transfer.raise_refusals,
-    null, null, transfer.to_account_id, null, null)::pgledger._request;
+    null, null, transfer.to_account_id, null, null, null, null, null)::pgledger._request;
   v_credit := v_debit;
   v_credit.account_id := pgledger._checked_account(transfer.to_account_id);
   v_credit.amount := transfer.amount;

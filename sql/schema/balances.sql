@@ -2,7 +2,8 @@
 -- versions: updates stay heap-only (HOT) and the primary key is never touched. They stand side by
 -- side, because WAL leaves out what is alike at both ends of two row versions. No check
 -- constraints: PostgreSQL reads each one anew for each statement, a twentieth of a spend; verify()
--- holds what they would.
+-- holds what they would. What an account does not have (lots, a cap) is null, which takes no room
+-- and, added to, stays null.
 create table if not exists pgledger.balances (
   account_id text not null,
   balance bigint not null,
@@ -14,6 +15,11 @@ create table if not exists pgledger.balances (
   floor bigint not null,
   low_below bigint,
   top_up_below bigint,
+  pool bigint,
+  held_in_lots bigint,
+  head_lot bigint,
+  head_left bigint,
+  cap_left bigint,
   constraint balances_pkey primary key (account_id)
 ) with (fillfactor = 50);
 
@@ -36,3 +42,16 @@ comment on column pgledger.balances.floor is 'Cached from accounts.min_balance.'
 comment on column pgledger.balances.low_below is 'Cached from accounts.low_balance_level.';
 comment on column pgledger.balances.top_up_below is
   'The threshold of the account''s auto-top-up while it is armed, minor units; else null.';
+comment on column pgledger.balances.pool is
+  'What of the balance is in no lot, with what holds reserve of it; negative is a debt. Null while '
+  'the account never had a lot: the pool is the balance then. Minor units.';
+comment on column pgledger.balances.held_in_lots is
+  'What open holds reserve in lots; the rest of held is reserved in the pool. Minor units.';
+comment on column pgledger.balances.head_lot is
+  'The lot that pays next; null: the pool does.';
+comment on column pgledger.balances.head_left is
+  'What can still be drawn from the head, minor units: the truth about the head lot, whose own row '
+  'is written when the head moves; for the pool a bound only where lots come after it, else null.';
+comment on column pgledger.balances.cap_left is
+  'What the spending cap leaves in its period, minor units, below 0 when captures went beyond; '
+  'null: no cap.';

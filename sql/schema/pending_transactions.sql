@@ -12,6 +12,9 @@ create table if not exists pgledger.pending_transactions (
   metadata jsonb,
   reason text,
   expires_at timestamptz,
+  lot bigint,
+  credits_expire_at timestamptz,
+  priority integer,
   constraint pending_transactions_pkey primary key (account_id, key),
   constraint pending_transactions_settled_once
     check ((status = 'PENDING') = (settled_at is null))
@@ -43,3 +46,9 @@ comment on column pgledger.pending_transactions.reason is
 comment on column pgledger.pending_transactions.expires_at is
   'From this instant on a hold reserves nothing, whether or not its row says EXPIRED yet; null: it '
   'stays until it is settled.';
+comment on column pgledger.pending_transactions.lot is
+  'The lot in which a hold reserves all of it; null: the pool; 0: several, see reservations.';
+comment on column pgledger.pending_transactions.credits_expire_at is
+  'When the credits of an announced credit expire; null: never. Not when the announcement does.';
+comment on column pgledger.pending_transactions.priority is
+  'The priority of the lot that an announced credit will form; null: 0.';

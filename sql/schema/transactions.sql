@@ -13,6 +13,7 @@ create table if not exists pgledger.transactions (
   original_seq bigint,
   counterparty text,
   counterparty_seq bigint,
+  lot bigint,
   constraint transactions_pkey primary key (account_id, seq)
 );
 
@@ -51,6 +52,9 @@ comment on column pgledger.transactions.counterparty is
   'The account on the other side of a transfer; else null.';
 comment on column pgledger.transactions.counterparty_seq is
   'The seq of the other leg of a transfer, in the counterparty''s journal; else null.';
+comment on column pgledger.transactions.lot is
+  'The lot that paid for all of a debit, or got all of a reversal back, by the seq of the '
+  'transaction that made it; null: the pool; 0: several did, see draws.';
 
 create or replace function pgledger._refuse_change() returns trigger
 language plpgsql

@@ -20,6 +20,14 @@ begin
     create type pgledger.auto_top_up_mode as enum ('INTENT', 'INSTANT');
   end if;
 
+  if to_regtype('pgledger.refill_policy') is null then
+    create type pgledger.refill_policy as enum ('ADD', 'TOP_UP_TO', 'RESET');
+  end if;
+
+  if to_regtype('pgledger.plan_anchor') is null then
+    create type pgledger.plan_anchor as enum ('CALENDAR', 'ACCOUNT');
+  end if;
+
   if to_regtype('pgledger.posting') is null then
     create type pgledger.posting as (
       account_id text,
@@ -75,7 +83,10 @@ begin
       original_seq bigint,
       counterparty text,
       counterparty_seq bigint,
-      released bigint
+      released bigint,
+      credits_expire_at timestamptz,
+      priority integer,
+      extend interval
     );
   end if;
 end;
@@ -92,6 +103,14 @@ comment on type pgledger.pending_status is
 comment on type pgledger.auto_top_up_mode is
   'INTENT records a pending top-up for somebody to collect; INSTANT posts it, for accounts that '
   'need no payment.';
+
+comment on type pgledger.refill_policy is
+  'ADD grants the amount each period; TOP_UP_TO fills the balance up to it; RESET grants it as a '
+  'lot that expires with its period.';
+
+comment on type pgledger.plan_anchor is
+  'CALENDAR: periods begin with the day, week, month, quarter or year; ACCOUNT: where the account '
+  'began the plan.';
 
 comment on type pgledger.posting is
   'What every posting function answers: one row, of this shape, whatever happened.';
