@@ -12,7 +12,7 @@ begin atomic
     coalesce(a.min_balance, 0),
     a.low_balance_level,
     pgledger._armed_below(_derive_balance.account_id),
-    null, null, null, null, null
+    null::bigint, null::bigint, null::bigint, null::bigint, null::bigint
   from (
     select
       count(*) as rows,
