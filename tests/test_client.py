@@ -59,7 +59,7 @@ def test_every_public_function_of_the_schema_is_an_operation(
     in_python = {
         name: list(inspect.signature(function).parameters)
         for name, function in inspect.getmembers(calls, inspect.isfunction)
-        if function.__module__ == calls.__name__ and not name.startswith("_")
+        if name in calls.__all__
     }
 
     assert {name: sorted(arguments) for name, arguments in in_python.items()} == {

@@ -1,4 +1,4 @@
-"""Ledger and AsyncLedger: two runners over the operations of calls.py."""
+"""Ledger and AsyncLedger: two runners over the operations of calls."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -25,7 +25,7 @@ RETRYABLE = (errors.SerializationFailure, errors.DeadlockDetected)
 
 
 class _Operation(Generic[P, R]):
-    """An operation of calls.py as a method: run at once by a Ledger, awaited on an AsyncLedger."""
+    """An operation of calls as a method: run at once by a Ledger, awaited on an AsyncLedger."""
 
     def __init__(self, build: Callable[P, Call[R]]) -> None:
         self._build = build
@@ -50,7 +50,7 @@ class _Operation(Generic[P, R]):
 
 
 class _Operations:
-    """What a ledger can do. The signatures and their rules are those of calls.py."""
+    """What a ledger can do. The signatures and their rules are those of calls."""
 
     open_account = _Operation(calls.open_account)
     set_account_status = _Operation(calls.set_account_status)

@@ -1,0 +1,104 @@
+"""What a call is, and how it is made of a function's name, its arguments and a record."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from functools import cache
+from operator import index
+from typing import Any, Generic, TypeVar
+
+from psycopg.types.json import Jsonb
+from psycopg.types.numeric import Int8
+
+from pgledger.records import Posting
+
+Metadata = Mapping[str, Any]
+Rows = Sequence[tuple[Any, ...]]
+Result = TypeVar("Result")
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Result]):
+    """One call of a SQL function: what to send, and what to make of the rows."""
+
+    query: bytes
+    arguments: Mapping[str, Any]
+    result: Callable[[Rows], Result]
+
+
+def bigint(value: int | None) -> Int8 | None:
+    """Send any integer as one type, so that a statement is prepared once; never a float."""
+    return None if value is None else Int8(index(value))
+
+
+def instant(name: str, value: datetime | None) -> datetime | None:
+    """Refuse a naive time, which would mean another instant in each session."""
+    if value is not None and value.tzinfo is None:
+        raise ValueError(f"{name} must have a time zone, such as datetime.now(tz=UTC)")
+    return value
+
+
+def jsonb(value: Metadata | None) -> Jsonb | None:
+    """Send an object as one."""
+    return None if value is None else Jsonb(dict(value))
+
+
+def posting(function: str, required: Mapping[str, object], **optional: object) -> Call[Posting]:
+    """Call a function that posts, announces or settles."""
+    return one(Posting, function, required, **optional)
+
+
+def many(
+    record: type[Record], function: str, required: Mapping[str, object], **optional: object
+) -> Call[list[Record]]:
+    """Call a function that answers with any number of rows."""
+    given = _given(required, optional)
+    return Call(
+        _query(record, function, tuple(given)),  # type: ignore[arg-type] # a class hashes
+        given,
+        result=lambda rows: [record(*row) for row in rows],
+    )
+
+
+def one(
+    record: type[Record], function: str, required: Mapping[str, object], **optional: object
+) -> Call[Record]:
+    """Call a function that answers with exactly one row."""
+    found = many(record, function, required, **optional)
+    return Call(found.query, found.arguments, lambda rows: found.result(rows)[0])
+
+
+def first(found: Call[list[Record]]) -> Call[Record | None]:
+    """Make of a call with one row or none that row, or None."""
+    return Call(found.query, found.arguments, lambda rows: next(iter(found.result(rows)), None))
+
+
+def scalar(function: str, required: Mapping[str, object], **optional: object) -> Call[Any]:
+    """Call a function that answers with a value."""
+    given = _given(required, optional)
+    return Call(
+        f"select {_function(function, tuple(given))}".encode(),
+        given,
+        result=lambda rows: rows[0][0],
+    )
+
+
+def _given(required: Mapping[str, object], optional: Mapping[str, object]) -> dict[str, object]:
+    """Leave out what was not given, since the defaults live in SQL; SQL judges what it requires."""
+    return {**required, **{name: value for name, value in optional.items() if value is not None}}
+
+
+# The columns are a record's fields, by name and in its order, so a row fits its constructor. All
+# names come from this package and records.py, never from a caller.
+
+
+@cache
+def _query(record: type[object], function: str, names: tuple[str, ...]) -> bytes:
+    columns = ", ".join(field.name for field in fields(record))  # type: ignore[arg-type]
+    return f"select {columns} from {_function(function, names)}".encode()  # noqa: S608
+
+
+def _function(function: str, names: tuple[str, ...]) -> str:
+    arguments = ", ".join(f"{name} => %({name})s" for name in names)
+    return f"pgledger.{function}({arguments})"

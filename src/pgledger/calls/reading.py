@@ -1,0 +1,101 @@
+"""The calls that read: what an account has, what happened, and whether all of it agrees."""
+
+from datetime import datetime
+
+from pgledger.calls._call import Call, bigint, first, instant, many, one, scalar
+from pgledger.records import Balance, Disagreement, ReferenceUsage, Transaction, TransactionType
+
+
+def get_credits(account_id: str) -> Call[int]:
+    """Return the available credits, minor units; 0 for an unknown account."""
+    return scalar(
+        "get_credits",
+        {"account_id": account_id},
+    )
+
+
+def check_credits(account_id: str, required: int) -> Call[bool]:
+    """Tell whether a spend of ``required`` (positive) would be accepted now; it promises nothing.
+
+    False for an unknown, frozen or closed account. An error raises; it is never True.
+    """
+    return scalar(
+        "check_credits",
+        {"account_id": account_id, "required": bigint(required)},
+    )
+
+
+def get_balance(account_id: str) -> Call[Balance]:
+    """Return balance, held, available, floors and status; zeros for an unknown account."""
+    return one(
+        Balance,
+        "get_balance",
+        {"account_id": account_id},
+    )
+
+
+def get_transaction(account_id: str, key: str) -> Call[Transaction | None]:
+    """Return the posted or pending transaction of a key or of ``#<seq>``; None when unknown."""
+    return first(
+        many(
+            Transaction,
+            "get_transaction",
+            {"account_id": account_id, "key": key},
+        )
+    )
+
+
+def balance_at(account_id: str, at: datetime) -> Call[int]:
+    """Return the balance right after the last transaction up to and including ``at``.
+
+    ``at`` must be aware of its time zone: a naive one would mean another instant in each session.
+    """
+    return scalar(
+        "balance_at",
+        {"account_id": account_id, "at": instant("at", at)},
+    )
+
+
+def history(
+    account_id: str,
+    *,
+    limit_count: int | None = None,
+    before_seq: int | None = None,
+    type: TransactionType | None = None,  # noqa: A002 - the parameter's name in SQL
+) -> Call[list[Transaction]]:
+    """Return posted transactions, newest first, 100 or ``limit_count`` (up to 10,000) of them.
+
+    The next page begins ``before_seq``: the seq of the last one seen.
+    """
+    return many(
+        Transaction,
+        "history",
+        {"account_id": account_id},
+        limit_count=bigint(limit_count),
+        before_seq=bigint(before_seq),
+        type=type,
+    )
+
+
+def usage_by_reference(
+    account_id: str, *, limit_count: int | None = None, before_seq: int | None = None
+) -> Call[list[ReferenceUsage]]:
+    """Return what was used, one row per reference, the latest first.
+
+    The next page begins ``before_seq``: the last_seq of the last row seen.
+    """
+    return many(
+        ReferenceUsage,
+        "usage_by_reference",
+        {"account_id": account_id},
+        limit_count=bigint(limit_count),
+        before_seq=bigint(before_seq),
+    )
+
+
+def verify(account_id: str | None = None) -> Call[list[Disagreement]]:
+    """Return each disagreement with the invariants, of one account or all; none when all is well.
+
+    For all accounts it reads everything.
+    """
+    return many(Disagreement, "verify", {}, account_id=account_id)
