@@ -52,6 +52,8 @@
 \ir functions/_is_metadata.sql
 \ir functions/_is_key.sql
 \ir functions/_allows.sql
+\ir functions/_fits.sql
+\ir functions/_forms_lot.sql
 \ir functions/_is_low.sql
 \ir functions/_pending_status.sql
 \ir functions/_seq_of.sql
@@ -63,17 +65,84 @@
 \ir functions/_check_auto_top_up.sql
 \ir functions/_check_final_amount.sql
 \ir functions/_check_range.sql
+\ir functions/_checked_period.sql
+\ir functions/_checked_time_zone.sql
+\ir functions/_check_plan.sql
+\ir functions/_check_assignment.sql
 
--- The balance row, and the answers of the ledger.
+-- Periods, and what plans and spending caps make of them.
+\ir functions/_utc.sql
+\ir functions/_period_local.sql
+\ir functions/_period_begin.sql
+\ir functions/_period_number.sql
+\ir functions/_period_start.sql
+\ir functions/_period_end.sql
+\ir functions/_plan_now.sql
+\ir functions/_refill_key.sql
+\ir functions/_refills_due.sql
+\ir functions/_advance_plan.sql
+\ir functions/_last_seq_before.sql
+\ir functions/_cap_now.sql
+\ir functions/_reset_cap.sql
+
+-- The calendar of plans and caps.
+\ir functions/_utc.sql
+\ir functions/_period_local.sql
+\ir functions/_period_begin.sql
+\ir functions/_period_number.sql
+\ir functions/_period_start.sql
+\ir functions/_period_end.sql
+\ir functions/_checked_period.sql
+\ir functions/_checked_time_zone.sql
+\ir functions/_check_plan.sql
+\ir functions/_check_assignment.sql
+\ir functions/_plan_now.sql
+\ir functions/_refill_key.sql
+\ir functions/_refills_due.sql
+\ir functions/_last_seq_before.sql
+\ir functions/_cap_now.sql
+
+-- The balance row.
 \ir functions/_attention_at.sql
 \ir functions/_armed_below.sql
+\ir functions/_reserved.sql
+\ir functions/_lots_told.sql
+\ir functions/_pool_told.sql
 \ir functions/_derive_balance.sql
+\ir functions/_expiries_due.sql
+\ir functions/_due.sql
 \ir functions/_without_due.sql
 \ir functions/_balance_now.sql
+\ir functions/_put_head_back.sql
+\ir functions/_choose_head.sql
+\ir functions/_write_balance.sql
 \ir functions/_lock_balance.sql
 \ir functions/_open_if_new.sql
 \ir functions/_emit.sql
+
+-- Where credits come from and go to: the pool and the lots.
+\ir functions/_with_source.sql
+\ir functions/_take_lots.sql
+\ir functions/_draw.sql
+\ir functions/_unreserve.sql
+\ir functions/_give_back.sql
+\ir functions/_form_lot.sql
+\ir functions/_sources_of.sql
+\ir functions/_record.sql
+\ir functions/_cap_change.sql
+\ir functions/_enter.sql
+\ir functions/_expire.sql
+\ir functions/_expire_ended.sql
+\ir functions/_reserve.sql
+
+-- What fell due.
+\ir functions/_close_holds.sql
+\ir functions/_enter_due.sql
+\ir functions/_advance_plan.sql
+\ir functions/_reset_cap.sql
 \ir functions/_settle_due.sql
+
+-- The answers of the ledger.
 \ir functions/_forget_unopened.sql
 \ir functions/_as_posting.sql
 \ir functions/_refuse.sql
@@ -81,6 +150,7 @@
 \ir functions/_lock_account.sql
 
 -- Posting.
+\ir functions/_same_lot.sql
 \ir functions/_replay.sql
 \ir functions/_replay_external_id.sql
 \ir functions/_replay_enabled.sql
@@ -99,6 +169,7 @@
 \ir functions/_announce.sql
 \ir functions/_post_locked.sql
 \ir functions/_post_under_lock.sql
+\ir functions/_take_back.sql
 \ir functions/_post.sql
 \ir functions/_hold.sql
 \ir functions/_capture.sql
@@ -132,6 +203,16 @@
 \ir functions/reverse_transaction.sql
 \ir functions/transfer.sql
 
+-- Plans and spending caps.
+\ir functions/_allowance.sql
+\ir functions/_expire_allowance.sql
+\ir functions/_store_plan.sql
+\ir functions/_clear_plan.sql
+\ir functions/create_plan.sql
+\ir functions/assign_plan.sql
+\ir functions/clear_plan.sql
+\ir functions/set_spending_cap.sql
+
 -- Auto-top-up, the outbox, and housekeeping.
 \ir functions/_store_auto_top_up.sql
 \ir functions/set_auto_top_up.sql
@@ -152,6 +233,10 @@
 \ir functions/balance_at.sql
 \ir functions/get_auto_top_up.sql
 \ir functions/list_events.sql
+\ir functions/list_plans.sql
+\ir functions/_allowance_left.sql
+\ir functions/get_plan.sql
+\ir functions/get_spending_cap.sql
 
 -- The auditor.
 \ir functions/_verify_journal.sql
@@ -161,6 +246,8 @@
 \ir functions/_verify_originals.sql
 \ir functions/_verify_transfers.sql
 \ir functions/_verify_auto_top_up.sql
+\ir functions/_verify_plans.sql
+\ir functions/_verify_caps.sql
 \ir functions/_verify_guard.sql
 \ir functions/verify.sql
 

@@ -13,20 +13,24 @@ begin
 
   insert into pgledger.pending_transactions as p (
     account_id, key, amount, requested_amount, created_at, type, reference, external_id, metadata,
-    expires_at)
+    expires_at, credits_expire_at, priority)
   values (
     request.account_id, coalesce(request.key, '#' || gen_random_uuid()), _announce.applied,
-    nullif(request.amount, _announce.applied), clock_timestamp(), request.type,
-    request.reference, request.external_id, request.metadata, request.expires_at)
+    nullif(request.amount, _announce.applied), hot.updated_at, request.type,
+    request.reference, request.external_id, request.metadata, request.expires_at,
+    request.credits_expire_at, nullif(request.priority, 0))
   returning p.* into v_pending;
 
-  update pgledger.balances b
-  set pending_rows = b.pending_rows + 1,
-      held = b.held + v_reserved,
-      attention_at = least(b.attention_at, request.expires_at)
-  where b.account_id = request.account_id;
-
+  if v_reserved > 0 and hot.pool is not null then
+    v_hot := pgledger._reserve(hot, v_pending.key, v_reserved);
+  end if;
   v_hot.held := hot.held + v_reserved;
+  v_hot.attention_at := least(hot.attention_at, request.expires_at);
+  update pgledger.balances b
+  set pending_rows = b.pending_rows + 1
+  where b.account_id = request.account_id;
+  perform pgledger._write_balance(v_hot, v_reserved);
+
   v_answer := pgledger._as_posting(null, v_pending, v_hot, false);
   if v_reserved > 0
     and pgledger._is_low(

@@ -4,38 +4,29 @@ create or replace function pgledger._apply(
 language plpgsql
 as $$
 declare
-  v_hot pgledger.balances := hot;
-  v_posted pgledger.transactions;
+  v_hot pgledger.balances;
   v_answer pgledger.posting;
-  v_change bigint := _apply.applied + coalesce(request.released, 0);
+  v_released bigint := coalesce(request.released, 0);
 begin
   perform pgledger._open_if_new(request.account_id);
+  v_hot := pgledger._enter(request, hot, _apply.applied);
+  v_answer := row(
+    request.account_id, coalesce(request.key, '#' || v_hot.seq), v_hot.seq, request.type,
+    _apply.applied, request.amount, v_hot.balance, null, null, 'POSTED', false, null,
+    v_hot.updated_at)::pgledger.posting;
 
-  v_hot.balance := hot.balance + _apply.applied;
-  v_hot.seq := hot.seq + 1;
-  v_hot.held := hot.held - coalesce(request.released, 0);
-  v_hot.updated_at := greatest(hot.updated_at, clock_timestamp());
+  if v_hot.pool is not null and (_apply.applied > 0 or v_released > 0) then
+    v_hot := pgledger._expire_ended(v_hot);
+  end if;
+  perform pgledger._write_balance(v_hot, -v_released);
 
-  update pgledger.balances b
-  set balance = v_hot.balance, seq = v_hot.seq, updated_at = v_hot.updated_at,
-      held = b.held - coalesce(request.released, 0)
-  where b.account_id = request.account_id;
-
-  insert into pgledger.transactions as t (
-    account_id, seq, amount, running_balance, requested_amount, created_at, type, key, reference,
-    external_id, metadata, original_seq, counterparty, counterparty_seq)
-  values (
-    request.account_id, v_hot.seq, _apply.applied, v_hot.balance,
-    nullif(request.amount, _apply.applied), v_hot.updated_at, request.type, request.key,
-    request.reference, request.external_id, request.metadata, request.original_seq,
-    request.counterparty, request.counterparty_seq)
-  returning t.* into v_posted;
-
-  v_answer := pgledger._as_posting(v_posted, null, v_hot, false);
+  v_answer.balance := v_hot.balance;
+  v_answer.available := v_hot.balance - v_hot.held;
   if _apply.applied < 0
-    and pgledger._is_low(v_answer.available, v_change, v_hot.low_below, v_hot.top_up_below)
+    and pgledger._is_low(
+      v_answer.available, _apply.applied + v_released, v_hot.low_below, v_hot.top_up_below)
   then
-    return pgledger._watched(v_answer, v_change, request.reference);
+    return pgledger._watched(v_answer, _apply.applied + v_released, request.reference);
   end if;
   return v_answer;
 end;

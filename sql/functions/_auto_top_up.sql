@@ -1,7 +1,8 @@
 -- The one place that catches what it cannot know: whatever goes wrong with a top-up, the debit that
 -- asked for it stands. What says "run the transaction again" is passed on.
-create or replace function pgledger._auto_top_up(account_id text, reference text)
-returns pgledger.posting
+create or replace function pgledger._auto_top_up(
+  account_id text, reference text, at timestamptz
+) returns pgledger.posting
 language plpgsql
 as $$
 declare
@@ -14,7 +15,8 @@ begin
   select b.* into strict v_hot
   from pgledger.balances b
   where b.account_id = _auto_top_up.account_id;
-  v_hot := pgledger._without_due(v_hot, clock_timestamp());
+  v_hot.updated_at := greatest(v_hot.updated_at, _auto_top_up.at);
+  v_hot := pgledger._without_due(v_hot, v_hot.updated_at);
   if not coalesce(v_hot.balance - v_hot.held < v_hot.top_up_below, false)
     or v_hot.attention_at = '-infinity'
   then
@@ -25,7 +27,7 @@ begin
   from pgledger.auto_top_ups s
   where s.account_id = _auto_top_up.account_id;
 
-  v_resumes_at := pgledger._auto_top_up_pause(v_settings, clock_timestamp());
+  v_resumes_at := pgledger._auto_top_up_pause(v_settings, _auto_top_up.at);
   if v_resumes_at is not null then
     perform pgledger._disarm(_auto_top_up.account_id, null, v_resumes_at);
     return null;
@@ -61,9 +63,9 @@ exception when others then
 end;
 $$;
 
-comment on function pgledger._auto_top_up(text, text) is
+comment on function pgledger._auto_top_up(text, text, timestamptz) is
   'Tops an account up, or asks for it, when its auto-top-up is armed and available is below the '
   'threshold; at a limit it is paused until the period ends. What was recorded, or null. Only '
   'under the lock of the balance row. Private.';
 
-revoke all on function pgledger._auto_top_up(text, text) from public;
+revoke all on function pgledger._auto_top_up(text, text, timestamptz) from public;

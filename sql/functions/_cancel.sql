@@ -8,18 +8,23 @@ declare
   v_hot pgledger.balances := hot;
   v_pending pgledger.pending_transactions;
   v_reserved bigint := greatest(-pending.amount, 0);
-  v_now timestamptz := clock_timestamp();
+  v_sources pgledger._sources;
 begin
   update pgledger.pending_transactions p
-  set status = 'CANCELLED', settled_at = v_now, reason = _cancel.reason
+  set status = 'CANCELLED', settled_at = hot.updated_at, reason = _cancel.reason
   where p.account_id = pending.account_id and p.key = pending.key
   returning p.* into strict v_pending;
 
-  -- Nothing changes without its balance row, so that an older snapshot meets a conflict (40001).
   v_hot.held := hot.held - v_reserved;
-  update pgledger.balances b
-  set held = b.held - v_reserved, updated_at = greatest(b.updated_at, v_now)
-  where b.account_id = pending.account_id;
+  if v_reserved > 0 and hot.pool is not null then
+    v_hot := pgledger._put_head_back(v_hot);
+    v_sources := pgledger._unreserve(hot, pending.key, 0);
+    v_hot.held_in_lots := hot.held_in_lots - v_sources.unreserved;
+    v_hot.attention_at := least(hot.attention_at, v_sources.attention_at);
+    v_hot := pgledger._expire_ended(v_hot);
+  end if;
+  -- Nothing changes without its balance row, so that an older snapshot meets a conflict (40001).
+  perform pgledger._write_balance(v_hot, -v_reserved);
 
   perform pgledger._rearm(pending.account_id, pending.key);
   return pgledger._as_posting(null, v_pending, v_hot, false);

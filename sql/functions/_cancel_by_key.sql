@@ -11,9 +11,8 @@ begin
     perform pgledger._reject('reason', _cancel_by_key.reason, 'A reason has 1 to 1000 characters.');
   end if;
 
-  -- What is due first, or a hold that expires just now would be closed and then released again.
   v_hot := pgledger._settle_due(pgledger._lock_balance(request.account_id));
-  v_pending := pgledger._pending_by_key(request.account_id, request.key, _cancel_by_key.is_hold);
+  v_pending := pgledger._pending_by_key(v_hot, request.key, _cancel_by_key.is_hold);
   if v_pending.status = 'CANCELLED' then
     perform pgledger._forget_unopened(request.account_id);
     return pgledger._as_posting(null, v_pending, v_hot, true);

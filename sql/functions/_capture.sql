@@ -13,6 +13,7 @@ declare
   v_reference text;
   v_external_id text;
   v_metadata jsonb;
+  v_lot bigint;
   v_amount bigint;
   v_balance bigint;
   v_available bigint;
@@ -21,11 +22,11 @@ declare
   v_is_low boolean;
   v_answer pgledger.posting;
 begin
-  select -p.amount, p.type, p.reference, p.external_id, p.metadata
-  into v_held, v_type, v_reference, v_external_id, v_metadata
+  select -p.amount, p.type, p.reference, p.external_id, p.metadata, p.lot
+  into v_held, v_type, v_reference, v_external_id, v_metadata, v_lot
   from pgledger.pending_transactions p
   where p.account_id = _capture.account_id and p.key = _capture.key
-    and p.status = 'PENDING' and p.amount < 0;
+    and p.status = 'PENDING' and p.amount < 0 and (p.lot > 0 or p.lot is null);
   if not found then return null; end if;
 
   v_amount := coalesce(-_capture.amount, -v_held);
@@ -33,8 +34,14 @@ begin
 
   update pgledger.balances b
   set balance = b.balance + v_amount, seq = b.seq + 1, updated_at = greatest(b.updated_at, v_now),
-      held = b.held - v_held
+      held = b.held - v_held,
+      pool = b.pool + case when v_lot is null then v_amount else 0 end,
+      held_in_lots = b.held_in_lots - case when v_lot is null then 0 else v_held end,
+      head_left = b.head_left + v_held + v_amount,
+      cap_left = b.cap_left + case when v_type = 'USAGE' then v_amount else 0 end
   where b.account_id = _capture.account_id and b.attention_at > v_now and b.held >= v_held
+    -- What is not captured goes back to the head, or else the slow way finds where.
+    and (v_amount = -v_held or b.head_lot is not distinct from v_lot)
   returning b.balance, b.balance - b.held, b.seq, b.updated_at, pgledger._is_low(
     b.balance - b.held, v_amount + v_held, b.low_below, b.top_up_below)
   into v_balance, v_available, v_seq, v_created_at, v_is_low;
@@ -47,17 +54,21 @@ begin
     and p.status = 'PENDING' and (p.expires_at > v_now or p.expires_at is null);
   if not found then
     update pgledger.balances b
-    set balance = b.balance - v_amount, seq = b.seq - 1, held = b.held + v_held
+    set balance = b.balance - v_amount, seq = b.seq - 1, held = b.held + v_held,
+        pool = b.pool - case when v_lot is null then v_amount else 0 end,
+        held_in_lots = b.held_in_lots + case when v_lot is null then 0 else v_held end,
+        head_left = b.head_left - v_held - v_amount,
+        cap_left = b.cap_left - case when v_type = 'USAGE' then v_amount else 0 end
     where b.account_id = _capture.account_id;
     return null;
   end if;
 
   insert into pgledger.transactions (
     account_id, seq, amount, running_balance, created_at, type, key, reference, external_id,
-    metadata)
+    metadata, lot)
   values (
     _capture.account_id, v_seq, v_amount, v_balance, v_created_at, v_type, _capture.key,
-    v_reference, v_external_id, v_metadata);
+    v_reference, v_external_id, v_metadata, v_lot);
 
   v_answer := row(_capture.account_id, _capture.key, v_seq, v_type, v_amount, v_amount, v_balance,
     v_balance, v_available, 'POSTED', false, null, v_created_at)::pgledger.posting;

@@ -23,6 +23,16 @@ begin
     perform pgledger._reject('expires_at', request.expires_at::text,
       'Give a finite point in time, or none for a hold that stays until it is settled.');
   end if;
+  if not isfinite(request.credits_expire_at) then
+    perform pgledger._reject('expires_at', request.credits_expire_at::text,
+      'Give a finite point in time, or none for credits that never expire.');
+  end if;
+  if request.amount < 0
+    and (request.credits_expire_at is not null or coalesce(request.priority, 0) <> 0)
+  then
+    perform pgledger._reject('amount', request.amount::text,
+      'Only credits have a priority and expire; a debit draws from what is there.');
+  end if;
   if left(request.key, 1) = '#' then
     perform pgledger._reject('key', request.key,
       'Keys that begin with # are the ledger''s own; choose another.');

@@ -12,7 +12,11 @@ begin atomic
     coalesce(a.min_balance, 0),
     a.low_balance_level,
     pgledger._armed_below(_derive_balance.account_id),
-    null::bigint, null::bigint, null::bigint, null::bigint, null::bigint
+    lots.pool,
+    lots.held_in_lots,
+    lots.head_lot,
+    lots.head_left,
+    cap.cap_left
   from (
     select
       count(*) as rows,
@@ -27,7 +31,9 @@ begin atomic
     order by t.seq desc
     limit 1
   ) last on true
-  left join pgledger.accounts a on a.account_id = _derive_balance.account_id;
+  left join pgledger.accounts a on a.account_id = _derive_balance.account_id
+  left join pgledger._pool_told(_derive_balance.account_id, last.running_balance) lots on true
+  left join pgledger._cap_now(_derive_balance.account_id, statement_timestamp()) cap on true;
 end;
 
 comment on function pgledger._derive_balance(text) is

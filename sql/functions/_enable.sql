@@ -11,6 +11,8 @@ declare
 begin
   v_final.type := pending.type;
   v_final.reference := pending.reference;
+  v_final.credits_expire_at := pending.credits_expire_at;
+  v_final.priority := pending.priority;
 
   if pending.amount < 0 then
     -- What was reserved is there, whatever the floor and the status say now.
@@ -33,7 +35,7 @@ begin
   end if;
 
   update pgledger.pending_transactions p
-  set status = 'ENABLED', settled_at = pending.settled_at
+  set status = 'ENABLED', settled_at = hot.updated_at
   where p.account_id = pending.account_id and p.key = pending.key;
 
   -- What a ceiling left of the announcement is recorded beside what was asked, here too.

@@ -9,10 +9,8 @@ declare
   v_answer pgledger.posting;
 begin
   perform pgledger._check_final_amount(request);
-  -- What is due is posted before the hold is looked up: were it the other way round, one that
-  -- expires between two looks at the clock would be closed, and then released once more.
   v_hot := pgledger._settle_due(pgledger._lock_balance(request.account_id));
-  v_pending := pgledger._pending_by_key(request.account_id, request.key, _enable_by_key.is_hold);
+  v_pending := pgledger._pending_by_key(v_hot, request.key, _enable_by_key.is_hold);
 
   v_request.amount := request.amount
     * case when _enable_by_key.is_hold or v_pending.amount < 0 then -1 else 1 end;

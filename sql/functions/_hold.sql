@@ -12,6 +12,7 @@ declare
   v_key text := _hold.key;
   v_balance bigint;
   v_available bigint;
+  v_lot bigint;
   v_is_low boolean;
   v_attention_at timestamptz;
   v_answer pgledger.posting;
@@ -26,14 +27,17 @@ begin
     exit try when not (_hold.expires_at > v_now and _hold.expires_at < 'infinity');
     update pgledger.balances b
     set held = b.held + _hold.amount, pending_rows = b.pending_rows + 1,
-        attention_at = least(b.attention_at, _hold.expires_at)
+        attention_at = least(b.attention_at, _hold.expires_at),
+        held_in_lots = b.held_in_lots + case when b.head_lot is null then 0 else _hold.amount end,
+        head_left = b.head_left - _hold.amount
     where b.account_id = _hold.account_id
       and b.attention_at > v_now
       and b.held <= 9223372036854775807 - _hold.amount
       and pgledger._allows(b.balance, b.held, b.floor, -_hold.amount)
-    returning b.balance, b.balance - b.held, pgledger._is_low(
+      and pgledger._fits(b.head_lot, b.head_left, b.cap_left, -_hold.amount, true)
+    returning b.balance, b.balance - b.held, b.head_lot, pgledger._is_low(
       b.balance - b.held, -_hold.amount, b.low_below, b.top_up_below)
-    into v_balance, v_available, v_is_low;
+    into v_balance, v_available, v_lot, v_is_low;
     exit try when not found;
     <<once>>
     begin
@@ -46,10 +50,10 @@ begin
           where t.account_id = _hold.account_id and t.key = _hold.key);
       end if;
       insert into pgledger.pending_transactions (
-        account_id, key, amount, created_at, type, reference, metadata, expires_at)
+        account_id, key, amount, created_at, type, reference, metadata, expires_at, lot)
       values (
         _hold.account_id, v_key, -_hold.amount, v_now, 'USAGE', _hold.reference, _hold.metadata,
-        _hold.expires_at)
+        _hold.expires_at, v_lot)
       on conflict (account_id, key) do nothing;
       exit once when not found;
       v_answer := row(_hold.account_id, v_key, null, 'USAGE', -_hold.amount, -_hold.amount, null,
@@ -60,7 +64,9 @@ begin
     v_attention_at := pgledger._attention_at(_hold.account_id);
     update pgledger.balances b
     set held = b.held - _hold.amount, pending_rows = b.pending_rows - 1,
-        attention_at = v_attention_at
+        attention_at = v_attention_at,
+        held_in_lots = b.held_in_lots - case when b.head_lot is null then 0 else _hold.amount end,
+        head_left = b.head_left + _hold.amount
     where b.account_id = _hold.account_id;
   end;
   return pgledger._post_under_lock(row(

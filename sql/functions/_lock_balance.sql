@@ -22,15 +22,23 @@ begin
     from pgledger.balances b
     where b.account_id = _lock_balance.account_id
     for update;
+    if v_hot.pool is not null then
+      v_hot := pgledger._choose_head(pgledger._put_head_back(v_hot));
+      update pgledger.balances b
+      set head_lot = v_hot.head_lot, head_left = v_hot.head_left
+      where b.account_id = _lock_balance.account_id;
+    end if;
   end if;
 
-  return pgledger._without_due(v_hot, clock_timestamp());
+  v_hot.updated_at := greatest(v_hot.updated_at, clock_timestamp());
+  return pgledger._without_due(v_hot, v_hot.updated_at);
 end;
 $$;
 
 comment on function pgledger._lock_balance(text) is
   'Locks the account''s balance row until the transaction ends, making it from history where it '
-  'is missing, and returns it as it is under the lock, by the clock read under it: without what '
-  'expired holds still reserve. Always the first lock taken. Private.';
+  'is missing, and returns it as it is now under the lock, what is due counted. Its updated_at '
+  'is the instant of the call: the clock read under the lock, by which all that follows is '
+  'judged and recorded. Always the first lock taken. Private.';
 
 revoke all on function pgledger._lock_balance(text) from public;

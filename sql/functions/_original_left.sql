@@ -1,17 +1,27 @@
 create or replace function pgledger._original_left(account_id text, seq bigint) returns bigint
 language sql stable
 begin atomic
-  select abs(o.amount) - coalesce(abs((
-    select sum(t.amount)
-    from pgledger.transactions t
-    where t.account_id = _original_left.account_id and t.original_seq = _original_left.seq
-  )), 0)::bigint
+  select greatest(
+    abs(o.amount)
+      - coalesce(abs((
+        select sum(t.amount)
+        from pgledger.transactions t
+        where t.account_id = _original_left.account_id and t.original_seq = _original_left.seq
+      )), 0)
+      -- A refund is of money that was paid, whatever became of the credits.
+      - coalesce((
+        select l.expired
+        from pgledger.lots l
+        where l.account_id = _original_left.account_id and l.seq = _original_left.seq
+          and o.type <> 'TOP_UP'
+      ), 0),
+    0)::bigint
   from pgledger.transactions o
   where o.account_id = _original_left.account_id and o.seq = _original_left.seq;
 end;
 
 comment on function pgledger._original_left(text, bigint) is
-  'What refunds and reversals have left of a posted transaction, minor units, not negative. '
-  'Private.';
+  'What refunds and reversals have left of a posted transaction, minor units, not negative; '
+  'what expired of a grant is gone as well. Private.';
 
 revoke all on function pgledger._original_left(text, bigint) from public;

@@ -1,5 +1,6 @@
-create or replace function pgledger._pending_by_key(account_id text, key text, is_hold boolean)
-returns pgledger.pending_transactions
+create or replace function pgledger._pending_by_key(
+  hot pgledger.balances, key text, is_hold boolean
+) returns pgledger.pending_transactions
 language plpgsql
 as $$
 declare
@@ -7,25 +8,21 @@ declare
 begin
   select p.* into v_pending
   from pgledger.pending_transactions p
-  where p.account_id = _pending_by_key.account_id and p.key = _pending_by_key.key;
+  where p.account_id = hot.account_id and p.key = _pending_by_key.key;
 
   if _pending_by_key.is_hold and v_pending.amount > 0 then
     perform pgledger._reject('key', _pending_by_key.key,
       'This is an announced credit, not a hold: use enable_transaction or cancel_transaction.');
   end if;
-
-  -- Judged by the clock read under the lock: what a reader saw as free stays free. Whoever settles
-  -- it does so as of that instant, which is not past its expiry.
-  v_pending.settled_at := clock_timestamp();
   v_pending.status := pgledger._pending_status(
-    v_pending.status, v_pending.expires_at, v_pending.settled_at);
+    v_pending.status, v_pending.expires_at, hot.updated_at);
   return v_pending;
 end;
 $$;
 
-comment on function pgledger._pending_by_key(text, text, boolean) is
-  'The pending transaction of a key as it is now, settled_at being now; its key null when there '
-  'is none; 22023 when it is no hold and must be one. Only under the lock of the balance row. '
+comment on function pgledger._pending_by_key(pgledger.balances, text, boolean) is
+  'The pending transaction of a key as it is at hot.updated_at; its key null when there is '
+  'none; 22023 when it is no hold and must be one. Only under the lock of the balance row. '
   'Private.';
 
-revoke all on function pgledger._pending_by_key(text, text, boolean) from public;
+revoke all on function pgledger._pending_by_key(pgledger.balances, text, boolean) from public;

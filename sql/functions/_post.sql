@@ -17,6 +17,7 @@ declare
   v_balance bigint;
   v_available bigint;
   v_seq bigint;
+  v_lot bigint;
   v_pending_rows bigint;
   v_created_at timestamptz;
   v_is_low boolean;
@@ -31,20 +32,24 @@ begin
     end if;
     update pgledger.balances b
     set balance = b.balance + _post.amount, seq = b.seq + 1,
-        updated_at = greatest(b.updated_at, v_now)
+        updated_at = greatest(b.updated_at, v_now),
+        pool = b.pool + case when b.head_lot is null then _post.amount else 0 end,
+        head_left = b.head_left + _post.amount, cap_left = b.cap_left + least(_post.amount, 0)
     where b.account_id = _post.account_id and b.attention_at > v_now
       and pgledger._allows(b.balance, b.held, b.floor, _post.amount)
-    returning b.balance, b.balance - b.held, b.seq, b.pending_rows, b.updated_at, _post.amount < 0
+      and pgledger._fits(b.head_lot, b.head_left, b.cap_left, _post.amount, _post.type = 'USAGE')
+    returning b.balance, b.balance - b.held, b.seq, b.pending_rows, b.updated_at, b.head_lot,
+      _post.amount < 0
       and pgledger._is_low(b.balance - b.held, _post.amount, b.low_below, b.top_up_below)
-    into v_balance, v_available, v_seq, v_pending_rows, v_created_at, v_is_low;
+    into v_balance, v_available, v_seq, v_pending_rows, v_created_at, v_lot, v_is_low;
     exit try when not found;
     <<once>>
     begin
       if _post.key is null then
         insert into pgledger.transactions (
-          account_id, seq, amount, running_balance, created_at, type, reference, metadata)
+          account_id, seq, amount, running_balance, created_at, type, reference, metadata, lot)
         values (_post.account_id, v_seq, _post.amount, v_balance, v_created_at, _post.type,
-          _post.reference, _post.metadata);
+          _post.reference, _post.metadata, v_lot);
       else
         if v_pending_rows > 0 then
           exit once when exists (
@@ -52,9 +57,9 @@ begin
             where p.account_id = _post.account_id and p.key = _post.key);
         end if;
         insert into pgledger.transactions (
-          account_id, seq, amount, running_balance, created_at, type, reference, metadata, key)
+          account_id, seq, amount, running_balance, created_at, type, reference, metadata, lot, key)
         values (_post.account_id, v_seq, _post.amount, v_balance, v_created_at, _post.type,
-          _post.reference, _post.metadata, _post.key)
+          _post.reference, _post.metadata, v_lot, _post.key)
         on conflict (account_id, key) where key is not null do nothing;
         exit once when not found;
       end if;
@@ -66,13 +71,12 @@ begin
         then pgledger._watched(v_answer, _post.amount, _post.reference) else v_answer end;
     end;
 
-    update pgledger.balances b set balance = b.balance - _post.amount, seq = b.seq - 1
-    where b.account_id = _post.account_id;
+    perform pgledger._take_back(_post.account_id, _post.amount);
   end;
   return pgledger._post_under_lock(row(
     _post.account_id, _post.amount, _post.type, _post.key, false, null, _post.shortfall,
-    _post.reference, null, _post.metadata, _post.raise_refusals, null, null, null,
-    null, null, null, null, null
+    _post.reference, null, _post.metadata, _post.raise_refusals, null, null, null, null,
+    null, null, null, null
   )::pgledger._request);
 end;
 $$;

@@ -18,6 +18,11 @@ begin
   end if;
 
   v_hot := pgledger._settle_due(hot);
+  -- Not asked again when an announced payment is enabled: who paid late is credited all the same.
+  if request.credits_expire_at <= v_hot.updated_at then
+    perform pgledger._reject('expires_at', request.credits_expire_at::text,
+      'Credits expire in the future.');
+  end if;
   select j.applied, j.code, j.detail into v_applied, v_code, v_detail
   from pgledger._judge(request, v_hot) j;
 

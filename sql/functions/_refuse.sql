@@ -20,6 +20,8 @@ begin
       ('LG006', 'transaction not found', 'Check the account and the key.'),
       ('LG007', 'transaction not pending', 'It was settled before, or has expired: see its status. '
         'Only money that came late is still enabled, with its external_id.'),
+      ('LG008', 'spending cap reached', 'Wait until the cap resets, or raise it: see '
+        'set_spending_cap.'),
       ('LG009', 'exceeds original', 'At most what remains of it can be captured, refunded or '
         'reversed.')
     ) w (code, message, hint)

@@ -15,7 +15,7 @@ begin
     from pgledger.pending_transactions p
     where p.account_id = request.account_id and p.key = request.key;
     v_pending.status :=
-      pgledger._pending_status(v_pending.status, v_pending.expires_at, clock_timestamp());
+      pgledger._pending_status(v_pending.status, v_pending.expires_at, hot.updated_at);
   end if;
 
   if v_posted.seq is null and v_pending.key is null then
@@ -30,6 +30,7 @@ begin
     and request.original_seq is not distinct from v_posted.original_seq
     and request.counterparty is not distinct from v_posted.counterparty
     and request.expires_at is not distinct from v_pending.expires_at
+    and pgledger._same_lot(request, v_posted, v_pending)
     and (
       request.external_id is null
       or coalesce(v_posted.external_id, v_pending.external_id) is null

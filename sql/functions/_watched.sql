@@ -20,7 +20,8 @@ begin
       'reference', _watched.reference)]);
   end if;
 
-  v_top_up := pgledger._auto_top_up(answer.account_id, _watched.reference);
+  v_top_up := pgledger._auto_top_up(
+    answer.account_id, _watched.reference, answer.created_at);
   if v_top_up.status = 'POSTED' then
     v_answer.balance := v_top_up.balance;
     v_answer.available := v_top_up.available;

@@ -11,12 +11,23 @@ begin
     where p.account_id = hot.account_id
       and p.status = 'PENDING'
       and p.expires_at <= _without_due.at;
+
+    select (hot.balance + coalesce(sum(d.amount), 0))::bigint into v_hot.balance
+    from pgledger._due(hot, _without_due.at) d;
+
+    if hot.cap_left is not null then
+      select c.amount into v_hot.cap_left
+      from pgledger.spending_caps c
+      where c.account_id = hot.account_id and c.resets_at <= _without_due.at;
+      v_hot.cap_left := coalesce(v_hot.cap_left, hot.cap_left);
+    end if;
   end if;
   return v_hot;
 end;
 $$;
 
 comment on function pgledger._without_due(pgledger.balances, timestamptz) is
-  'The balance row without what expired holds still reserve in it at an instant. Private.';
+  'The balance row as it is at an instant: without what expired holds still reserve, with what '
+  'expired or was refilled and is not posted yet, and with the cap of the period. Private.';
 
 revoke all on function pgledger._without_due(pgledger.balances, timestamptz) from public;

@@ -9,17 +9,26 @@ create or replace function pgledger.add_transaction(
   reference text default null,
   external_id text default null,
   metadata jsonb default null,
+  expires_at timestamptz default null,
+  priority integer default 0,
   raise_refusals boolean default true
 ) returns pgledger.posting
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_is_hold boolean := add_transaction.amount < 0 and not add_transaction.is_active;
 begin
+  if add_transaction.priority is null then
+    perform pgledger._reject('priority', null, 'A whole number; the pool''s priority is 0.');
+  end if;
   -- What the fast path knows nothing of is judged under the lock, and so is what is no movement.
   if add_transaction.is_active
     and add_transaction.fail_insufficient_credits is not false
     and add_transaction.ceiling_balance is null
     and add_transaction.external_id is null
+    and add_transaction.expires_at is null
+    and add_transaction.priority = 0
     and add_transaction.amount <> 0
     and add_transaction.amount > -9223372036854775808
     and add_transaction.type is not null
@@ -35,23 +44,26 @@ begin
     not add_transaction.is_active, add_transaction.ceiling_balance,
     case when add_transaction.fail_insufficient_credits is false then 'FORCE' else 'REFUSE' end,
     add_transaction.reference, add_transaction.external_id, add_transaction.metadata,
-    add_transaction.raise_refusals, null, null, null,
-    null, null, null, null, null
+    add_transaction.raise_refusals,
+    case when v_is_hold then add_transaction.expires_at end, null, null, null, null,
+    case when not v_is_hold then add_transaction.expires_at end, add_transaction.priority, null
   )::pgledger._request);
 end;
 $$;
 
 comment on function pgledger.add_transaction(
   text, bigint, pgledger.transaction_type, text, boolean, bigint, boolean, text, text, jsonb,
-  boolean) is
+  timestamptz, integer, boolean) is
   'Posts one movement of any type: amount > 0 credits, amount < 0 debits, in minor units. The '
   'first credit opens the account. is_active => false announces it, to be enabled or cancelled '
   'later; a debit is then a hold. ceiling_balance posts only what fits under it. '
   'fail_insufficient_credits => false debits whatever the balance, even of a frozen account (a '
-  'chargeback). A repeat of the key, or of the external_id in the same direction, changes nothing '
-  'and answers with the original. Refuses with LG001, LG002, LG004, LG005, 22003, 22023 and '
-  '22004.';
+  'chargeback). A credit with expires_at, an instant in the future, or with a priority other '
+  'than 0 forms a lot: lower priorities are drawn first, then what expires first; from '
+  'expires_at on what remains is gone. Of an announced debit expires_at is the hold''s own. A '
+  'repeat of the key, or of the external_id in the same direction, changes nothing and answers '
+  'with the original. Refuses with LG001, LG002, LG004, LG005, 22003, 22023 and 22004.';
 
 revoke all on function pgledger.add_transaction(
   text, bigint, pgledger.transaction_type, text, boolean, bigint, boolean, text, text, jsonb,
-  boolean) from public;
+  timestamptz, integer, boolean) from public;

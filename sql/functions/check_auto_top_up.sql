@@ -22,7 +22,8 @@ begin
   if found then
     return next pgledger._as_posting(null, v_waiting, v_hot, true);
   else
-    v_answer := pgledger._auto_top_up(v_account, check_auto_top_up.reference);
+    v_answer := pgledger._auto_top_up(
+      v_account, check_auto_top_up.reference, v_hot.updated_at);
     if v_answer.status is not null then
       return next v_answer;
     end if;

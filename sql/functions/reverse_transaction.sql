@@ -5,27 +5,36 @@ create or replace function pgledger.reverse_transaction(
   key text default null,
   reference text default null,
   metadata jsonb default null,
+  extend interval default null,
   raise_refusals boolean default true
 ) returns pgledger.posting
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if reverse_transaction.extend <= interval '0' then
+    perform pgledger._reject('extend', reverse_transaction.extend::text,
+      'Extend lots that have ended by a time above 0, or not at all.');
+  end if;
   return pgledger._undo(row(
     reverse_transaction.account_id, reverse_transaction.amount, 'REVERSAL',
     reverse_transaction.key, false, null, 'REFUSE', reverse_transaction.reference, null,
     reverse_transaction.metadata, reverse_transaction.raise_refusals,
-    null, null, null, null, null, null, null, null
+    null, null, null, null, null, null, null, reverse_transaction.extend
   )::pgledger._request, reverse_transaction.original_key);
 end;
 $$;
 
-comment on function pgledger.reverse_transaction(text, text, bigint, text, text, jsonb, boolean) is
-  'Undoes a posted USAGE, GRANT, CARD_CHECK or ADJUSTMENT by a REVERSAL the other way: amount > 0 '
-  'of it, minor units, or all that remains of it. May be repeated, under other keys, up to the '
-  'original. To reverse a credit may leave a debt. A TOP_UP is undone by refund. A repeat of the '
-  'key changes nothing and answers with the original reversal. Refuses with LG002, LG004 '
+comment on function pgledger.reverse_transaction(
+  text, text, bigint, text, text, jsonb, interval, boolean) is
+  'Undoes a posted USAGE, GRANT, CARD_CHECK or ADJUSTMENT by a REVERSAL the other way: amount > '
+  '0 of it, minor units, or all that remains of it. May be repeated, under other keys, up to '
+  'the original. What a debit drew goes back to the very lots that paid, the last drawn first; '
+  'what comes back to a lot that has ended expires at once, unless extend, above 0, lets that '
+  'lot live on for so long from now. To reverse a credit takes from its own lot first, and may '
+  'leave a debt; what expired of it is gone already. A TOP_UP is undone by refund. A repeat of '
+  'the key changes nothing and answers with the original reversal. Refuses with LG002, LG004 '
   '(closed), LG006, LG009, 22003, 22023 (cannot be reversed) and 22004.';
 
 revoke all on function
-  pgledger.reverse_transaction(text, text, bigint, text, text, jsonb, boolean) from public;
+  pgledger.reverse_transaction(text, text, bigint, text, text, jsonb, interval, boolean) from public;

@@ -7,6 +7,8 @@ create or replace function pgledger.top_up(
   reference text default null,
   external_id text default null,
   metadata jsonb default null,
+  expires_at timestamptz default null,
+  priority integer default 0,
   raise_refusals boolean default true
 ) returns pgledger.posting
 language plpgsql volatile security definer
@@ -28,16 +30,19 @@ begin
     reference => top_up.reference,
     external_id => top_up.external_id,
     metadata => top_up.metadata,
+    expires_at => top_up.expires_at,
+    priority => top_up.priority,
     raise_refusals => top_up.raise_refusals);
 end;
 $$;
 
 comment on function pgledger.top_up(
-  text, bigint, text, boolean, bigint, text, text, jsonb, boolean) is
-  'Credits what was paid: amount > 0, minor units. is_active => false announces a payment that is '
-  'not made yet; enable_transaction makes it effective, cancel_transaction drops it. '
-  'external_id is the provider''s id: it has one effect, ever, whatever the key. Otherwise as '
-  'add_transaction. Refuses with LG002, LG004, LG005, 22003, 22023 and 22004.';
+  text, bigint, text, boolean, bigint, text, text, jsonb, timestamptz, integer, boolean) is
+  'Credits what was paid: amount > 0, minor units. is_active => false announces a payment that '
+  'is not made yet; enable_transaction makes it effective, cancel_transaction drops it. '
+  'external_id is the provider''s id: it has one effect, ever, whatever the key. expires_at and '
+  'priority are those of the credits, not of the announcement. Otherwise as add_transaction. '
+  'Refuses with LG002, LG004, LG005, 22003, 22023 and 22004.';
 
 revoke all on function pgledger.top_up(
-  text, bigint, text, boolean, bigint, text, text, jsonb, boolean) from public;
+  text, bigint, text, boolean, bigint, text, text, jsonb, timestamptz, integer, boolean) from public;

@@ -6,11 +6,10 @@ create table if not exists pgledger.lots (
   amount bigint not null,
   remaining bigint not null,
   expired bigint not null default 0,
-  revoked bigint not null default 0,
   granted_expires_at timestamptz not null,
   constraint lots_pkey primary key (account_id, seq),
   constraint lots_amounts_in_range check (
-    remaining >= 0 and expired >= 0 and revoked >= 0 and amount >= remaining)
+    remaining >= 0 and expired >= 0 and amount >= remaining)
 );
 
 -- In draw order. What is used up is in neither index, however much of it lies behind an account.
@@ -34,6 +33,5 @@ comment on column pgledger.lots.remaining is
   'What can still be drawn, minor units. For the head lot of an account balances.head_left is the '
   'truth, and this row is written when the head moves.';
 comment on column pgledger.lots.expired is 'What expired of it, minor units.';
-comment on column pgledger.lots.revoked is 'What revoke_lot took back of it, minor units.';
 comment on column pgledger.lots.granted_expires_at is
   'The expires_at it was granted with; an extension or a revocation changes expires_at only.';

@@ -89,6 +89,28 @@ begin
       extend interval
     );
   end if;
+
+  if to_regtype('pgledger._sources') is null then
+    create type pgledger._sources as (
+      lots bigint[],
+      amounts bigint[],
+      from_pool bigint,
+      unreserved bigint,
+      attention_at timestamptz
+    );
+  end if;
+
+  if to_regtype('pgledger._movement') is null then
+    create type pgledger._movement as (
+      due_at timestamptz,
+      lot bigint,
+      key text,
+      amount bigint,
+      policy pgledger.refill_policy,
+      expires_at timestamptz,
+      metadata jsonb
+    );
+  end if;
 end;
 $$;
 
@@ -154,3 +176,11 @@ comment on column pgledger.transaction.counterparty is
 
 comment on type pgledger._request is
   'One movement as a verb asks for it, checked and judged by the private functions. Private.';
+
+comment on type pgledger._sources is
+  'Where the credits of one movement come from: lots (null: the pool) and amounts, pairwise, in '
+  'draw order, below 0 for what they get back; from_pool, what the pool loses by it; unreserved, '
+  'what a hold no longer reserves in lots; and when the lots it touched end. Private.';
+comment on type pgledger._movement is
+  'A movement that fell due: the expiry of a lot (amount below 0), or a refill (with a key). '
+  'Private.';
