@@ -85,23 +85,6 @@
 \ir functions/_cap_now.sql
 \ir functions/_reset_cap.sql
 
--- The calendar of plans and caps.
-\ir functions/_utc.sql
-\ir functions/_period_local.sql
-\ir functions/_period_begin.sql
-\ir functions/_period_number.sql
-\ir functions/_period_start.sql
-\ir functions/_period_end.sql
-\ir functions/_checked_period.sql
-\ir functions/_checked_time_zone.sql
-\ir functions/_check_plan.sql
-\ir functions/_check_assignment.sql
-\ir functions/_plan_now.sql
-\ir functions/_refill_key.sql
-\ir functions/_refills_due.sql
-\ir functions/_last_seq_before.sql
-\ir functions/_cap_now.sql
-
 -- The balance row.
 \ir functions/_attention_at.sql
 \ir functions/_armed_below.sql

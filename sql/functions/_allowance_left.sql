@@ -1,0 +1,36 @@
+create or replace function pgledger._allowance_left(account_id text, at timestamptz)
+returns bigint
+language plpgsql stable
+as $$
+declare
+  v_lot bigint := pgledger._allowance(_allowance_left.account_id, _allowance_left.at);
+  v_hot pgledger.balances;
+begin
+  select b.* into v_hot
+  from pgledger.balances b
+  where b.account_id = _allowance_left.account_id;
+
+  if v_lot = v_hot.head_lot then
+    return v_hot.head_left;
+  elsif v_lot is not null then
+    return (
+      select l.remaining
+      from pgledger.lots l
+      where l.account_id = _allowance_left.account_id and l.seq = v_lot);
+  end if;
+
+  -- Due and not posted yet: it pays a debt of the pool first.
+  return (
+    select greatest(d.amount + least(
+      coalesce(v_hot.pool, v_hot.balance)::numeric - v_hot.held + coalesce(v_hot.held_in_lots, 0),
+      0), 0)::bigint
+    from pgledger._due(v_hot, _allowance_left.at) d
+    where d.policy = 'RESET');
+end;
+$$;
+
+comment on function pgledger._allowance_left(text, timestamptz) is
+  'What can still be drawn, at an instant, of what a RESET plan granted an account for the period '
+  'that holds it, or is about to; minor units, null where there is none. Private.';
+
+revoke all on function pgledger._allowance_left(text, timestamptz) from public;

@@ -1,0 +1,34 @@
+create or replace function pgledger.clear_plan(
+  account_id text,
+  expire_allowance boolean default false
+) returns setof pgledger.account_plans
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account pgledger.accounts;
+begin
+  if clear_plan.expire_allowance is null then
+    perform pgledger._reject('expire_allowance', null, 'true or false.');
+  end if;
+
+  v_account := pgledger._lock_account(clear_plan.account_id);
+  return query
+    select p.*
+    from pgledger.account_plans p
+    where p.account_id = v_account.account_id;
+
+  if clear_plan.expire_allowance then
+    perform pgledger._expire_allowance(v_account.account_id);
+  end if;
+  perform pgledger._clear_plan(v_account.account_id);
+end;
+$$;
+
+comment on function pgledger.clear_plan(text, boolean) is
+  'Takes an account off its plan, after what is due was granted, and answers with what it was on; '
+  'no row when on none. What was granted stays, unless expire_allowance => true lets what remains '
+  'of the current allowance of a RESET plan expire now. A repeat changes nothing. Refuses with '
+  'LG003, 22023 and 22004.';
+
+revoke all on function pgledger.clear_plan(text, boolean) from public;
