@@ -121,8 +121,6 @@
 -- What fell due.
 \ir functions/_close_holds.sql
 \ir functions/_enter_due.sql
-\ir functions/_advance_plan.sql
-\ir functions/_reset_cap.sql
 \ir functions/_settle_due.sql
 
 -- The answers of the ledger.
