@@ -61,6 +61,7 @@
 \ir functions/_checked_key.sql
 \ir functions/_checked_limit.sql
 \ir functions/_check_labels.sql
+\ir functions/_check_reason.sql
 \ir functions/_check_request.sql
 \ir functions/_check_auto_top_up.sql
 \ir functions/_check_final_amount.sql
@@ -92,6 +93,8 @@
 \ir functions/_lots_told.sql
 \ir functions/_pool_told.sql
 \ir functions/_derive_balance.sql
+\ir functions/_balance_row.sql
+\ir functions/_lots_now.sql
 \ir functions/_expiries_due.sql
 \ir functions/_due.sql
 \ir functions/_without_due.sql
@@ -122,6 +125,7 @@
 \ir functions/_close_holds.sql
 \ir functions/_enter_due.sql
 \ir functions/_settle_due.sql
+\ir functions/_expire_lot.sql
 
 -- The answers of the ledger.
 \ir functions/_forget_unopened.sql
@@ -182,6 +186,8 @@
 \ir functions/release.sql
 \ir functions/refund.sql
 \ir functions/reverse_transaction.sql
+\ir functions/_lot_of.sql
+\ir functions/revoke_lot.sql
 \ir functions/transfer.sql
 
 -- Plans and spending caps.
@@ -212,6 +218,12 @@
 \ir functions/history.sql
 \ir functions/usage_by_reference.sql
 \ir functions/balance_at.sql
+\ir functions/lots.sql
+\ir functions/expiring.sql
+\ir functions/_why_drawn.sql
+\ir functions/_explain_posted.sql
+\ir functions/explain_transaction.sql
+\ir functions/explain_balance.sql
 \ir functions/get_auto_top_up.sql
 \ir functions/list_events.sql
 \ir functions/list_plans.sql
@@ -227,6 +239,10 @@
 \ir functions/_verify_originals.sql
 \ir functions/_verify_transfers.sql
 \ir functions/_verify_auto_top_up.sql
+\ir functions/_verify_lots.sql
+\ir functions/_verify_draws.sql
+\ir functions/_verify_reservations.sql
+\ir functions/_verify_pool.sql
 \ir functions/_verify_plans.sql
 \ir functions/_verify_caps.sql
 \ir functions/_verify_guard.sql

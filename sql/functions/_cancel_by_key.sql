@@ -7,9 +7,7 @@ declare
   v_hot pgledger.balances;
   v_pending pgledger.pending_transactions;
 begin
-  if length(_cancel_by_key.reason) not between 1 and 1000 then
-    perform pgledger._reject('reason', _cancel_by_key.reason, 'A reason has 1 to 1000 characters.');
-  end if;
+  perform pgledger._check_reason(_cancel_by_key.reason);
 
   v_hot := pgledger._settle_due(pgledger._lock_balance(request.account_id));
   v_pending := pgledger._pending_by_key(v_hot, request.key, _cancel_by_key.is_hold);

@@ -16,8 +16,10 @@ begin atomic
     ('a refund takes back a top-up, a reversal undoes another movement',
       coalesce(
         sign(u.amount) = -sign(o.amount)
-          and u.type = case o.type when 'TOP_UP' then 'REFUND' else 'REVERSAL' end
-            ::pgledger.transaction_type
+          and (
+            u.type = case o.type when 'TOP_UP' then 'REFUND' else 'REVERSAL' end
+              ::pgledger.transaction_type
+            or u.key = '#revoke-' || o.seq)
           and o.type not in ('REVERSAL', 'REFUND', 'EXPIRY', 'TRANSFER'),
         true),
       'the opposite of ' || o.type || ' ' || o.amount, u.type || ' ' || u.amount),

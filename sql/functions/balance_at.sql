@@ -11,6 +11,8 @@ declare
   v_middle bigint;
   v_found record;
   v_balance bigint := 0::bigint;
+  v_now timestamptz;
+  v_hot pgledger.balances;
 begin
   if not coalesce(isfinite(balance_at.at), false) then
     perform pgledger._reject('at', balance_at.at::text, 'Give a finite point in time.');
@@ -39,13 +41,19 @@ begin
     end if;
   end loop;
 
+  v_now := least(balance_at.at, statement_timestamp());
+  v_hot := pgledger._balance_row(v_account);
+  if v_hot.attention_at <= v_now then
+    select (v_balance + coalesce(sum(d.amount), 0))::bigint into v_balance
+    from pgledger._due(v_hot, v_now) d;
+  end if;
   return v_balance;
 end;
 $$;
 
 comment on function pgledger.balance_at(text, timestamptz) is
-  'The balance right after the last transaction up to and including an instant, minor units; 0 '
-  'before the first, and for an unknown account. Refuses an infinite or missing instant with '
-  '22023 and 22004.';
+  'The balance right after the last transaction up to and including an instant, minor units, '
+  'with what fell due by then and is not posted yet; 0 before the first, and for an unknown '
+  'account. Refuses an infinite or missing instant with 22023 and 22004.';
 
 revoke all on function pgledger.balance_at(text, timestamptz) from public;

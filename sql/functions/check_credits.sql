@@ -13,6 +13,7 @@ begin
 
   v_now := pgledger._balance_now(pgledger._checked_account(check_credits.account_id));
   return v_now.attention_at > '-infinity'
+    and coalesce(v_now.cap_left >= check_credits.required, true)
     and pgledger._allows(v_now.balance, v_now.held, v_now.floor, -check_credits.required);
 end;
 $$;

@@ -8,7 +8,9 @@ returns table (
   available bigint,
   min_balance bigint,
   debt_floor bigint,
-  low_balance_level bigint
+  low_balance_level bigint,
+  next_expiry_at timestamptz,
+  next_expiry_amount bigint
 )
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -22,14 +24,25 @@ begin atomic
     now.balance - now.held,
     coalesce(a.min_balance, 0),
     coalesce(a.debt_floor, 0),
-    a.low_balance_level
+    a.low_balance_level,
+    next.expires_at,
+    next.amount
   from pgledger._balance_now(pgledger._checked_account(get_balance.account_id)) now
-  left join pgledger.accounts a on a.account_id = now.account_id;
+  left join pgledger.accounts a on a.account_id = now.account_id
+  left join lateral (
+    select n.expires_at, sum(n.remaining)::bigint as amount
+    from pgledger._lots_now(now.account_id, statement_timestamp(), false) n
+    where now.pool is not null and n.remaining > 0 and n.expires_at < 'infinity'
+    group by n.expires_at
+    order by n.expires_at
+    limit 1
+  ) next on true;
 end;
 
 comment on function pgledger.get_balance(text) is
   'One row: the balance, what holds reserve of it, what is available, the account''s floors and '
-  'its low-balance level, in minor units, with its currency and status. Zeros and a null status '
-  'for an unknown account. Refuses with 22023 and 22004.';
+  'its low-balance level, in minor units, with its currency and status, and when credits expire '
+  'next and how much then (both null when none do). Zeros and a null status for an unknown '
+  'account. Refuses with 22023 and 22004.';
 
 revoke all on function pgledger.get_balance(text) from public;

@@ -11,11 +11,21 @@ declare
   v_hot pgledger.balances;
 begin
   for v_due in
-    select p.account_id
-    from pgledger.pending_transactions p
-    where p.status = 'PENDING' and p.expires_at <= v_now
-    group by p.account_id
-    order by p.account_id collate "C"
+    select d.account_id
+    from (
+      select p.account_id
+      from pgledger.pending_transactions p
+      where p.status = 'PENDING' and p.expires_at <= v_now
+      union
+      select l.account_id
+      from pgledger.lots l
+      where l.remaining > 0 and l.expires_at < 'infinity' and l.expires_at <= v_now
+      union
+      select n.account_id
+      from pgledger.account_plans n
+      where n.refill_at <= v_now
+    ) d
+    order by d.account_id collate "C"
   loop
     exit when v_left = 0;
     select b.* into v_hot
@@ -29,7 +39,8 @@ begin
     elsif not found then
       continue;
     end if;
-    continue when v_hot.attention_at > v_now;
+    v_hot.updated_at := greatest(v_hot.updated_at, v_now);
+    continue when v_hot.attention_at > v_hot.updated_at;
 
     perform pgledger._settle_due(v_hot);
     v_left := v_left - 1;
@@ -40,9 +51,10 @@ end;
 $$;
 
 comment on function pgledger.run_due(bigint) is
-  'Closes expired holds across accounts, up to limit_count accounts (1 to 10000) and 100 holds of '
-  'each; returns how many accounts it settled, 0 when nothing is left that nobody else works on. '
-  'Only housekeeping: an expired hold reserves nothing anyway. May run any number of times, '
-  'several at once. Refuses with 22023 and 22004.';
+  'Posts what fell due across accounts: closes expired holds, expires lots and refills, up to '
+  'limit_count accounts (1 to 10000), and 100 holds of each where they are in no lot; returns '
+  'how many accounts it settled, 0 when nothing is left that nobody else works on. Only '
+  'housekeeping: what is due counts anyway, and the next write posts it. May run any number of '
+  'times, several at once. Refuses with 22023 and 22004.';
 
 revoke all on function pgledger.run_due(bigint) from public;

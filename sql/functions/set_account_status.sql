@@ -47,6 +47,9 @@ begin
   where a.account_id = v_account.account_id
   returning a.* into v_account;
 
+  if v_account.status = 'CLOSED' then
+    perform pgledger._clear_plan(v_account.account_id);
+  end if;
   -- Away from the fast path, so that the status is looked at.
   v_attention_at := pgledger._attention_at(v_account.account_id);
   update pgledger.balances b
@@ -63,10 +66,10 @@ end;
 $$;
 
 comment on function pgledger.set_account_status(text, pgledger.account_status) is
-  'Opens, freezes or closes an account and answers with its settings. FROZEN refuses debits that '
-  'ask, not credits, and not movements with fail_insufficient_credits => false. CLOSED refuses '
-  'everything; 55000 unless the balance is 0 and nothing is pending. A repeat changes nothing. '
-  'Refuses with LG003, 55000, 22023 and 22004.';
+  'Opens, freezes or closes an account and answers with its settings. FROZEN refuses debits '
+  'that ask, not credits, and not movements with fail_insufficient_credits => false. CLOSED '
+  'refuses everything; 55000 unless the balance is 0 and nothing is pending; it ends the '
+  'account''s plan. A repeat changes nothing. Refuses with LG003, 55000, 22023 and 22004.';
 
 revoke all on function
   pgledger.set_account_status(text, pgledger.account_status) from public;

@@ -17,6 +17,16 @@ begin atomic
     select a.account_id from pgledger.accounts a where verify.account_id is null
     union
     select u.account_id from pgledger.auto_top_ups u where verify.account_id is null
+    union
+    select l.account_id from pgledger.lots l where verify.account_id is null
+    union
+    select d.account_id from pgledger.draws d where verify.account_id is null
+    union
+    select r.account_id from pgledger.reservations r where verify.account_id is null
+    union
+    select n.account_id from pgledger.account_plans n where verify.account_id is null
+    union
+    select c.account_id from pgledger.spending_caps c where verify.account_id is null
   )
   select s.account_id, v.rule, v.seq, v.key, v.expected, v.found
   from subjects s
@@ -34,6 +44,18 @@ begin atomic
     select l.* from pgledger._verify_transfers(s.account_id) l
     union all
     select u.* from pgledger._verify_auto_top_up(s.account_id) u
+    union all
+    select n.* from pgledger._verify_lots(s.account_id) n
+    union all
+    select d.* from pgledger._verify_draws(s.account_id) d
+    union all
+    select r.* from pgledger._verify_reservations(s.account_id) r
+    union all
+    select h.* from pgledger._verify_pool(s.account_id) h
+    union all
+    select q.* from pgledger._verify_plans(s.account_id) q
+    union all
+    select c.* from pgledger._verify_caps(s.account_id) c
   ) v
   union all
   select null, g.rule, null, null, g.expected, g.found

@@ -1,0 +1,47 @@
+create or replace function pgledger._lots_now(account_id text, at timestamptz, all_of_them boolean)
+returns table (
+  lot bigint, priority integer, expires_at timestamptz, granted bigint, remaining bigint,
+  held bigint, expired bigint
+)
+language plpgsql stable
+as $$
+declare
+  v_head_lot bigint;
+  v_head_left bigint;
+begin
+  select b.head_lot, b.head_left into v_head_lot, v_head_left
+  from pgledger.balances b
+  where b.account_id = _lots_now.account_id;
+  if not found then
+    select d.head_lot, d.head_left into v_head_lot, v_head_left
+    from pgledger._derive_balance(_lots_now.account_id) d;
+  end if;
+
+  return query
+    with reserved as (
+      select r.lot,
+        sum(r.amount) filter (where r.expires_at <= _lots_now.at) as released,
+        sum(r.amount) filter (where (r.expires_at <= _lots_now.at) is not true) as held
+      from pgledger._reserved(_lots_now.account_id) r
+      where r.lot is not null
+      group by r.lot
+    )
+    select l.seq, l.priority, l.expires_at, l.amount,
+      case when l.expires_at <= _lots_now.at then 0 else n.free end::bigint,
+      coalesce(r.held, 0)::bigint,
+      (l.expired + case when l.expires_at <= _lots_now.at then n.free else 0 end)::bigint
+    from pgledger.lots l
+    left join reserved r on r.lot = l.seq
+    cross join lateral (values (
+      case when l.seq = v_head_lot then v_head_left else l.remaining end + coalesce(r.released, 0)
+    )) n (free)
+    where l.account_id = _lots_now.account_id
+      and (_lots_now.all_of_them or l.remaining > 0 or r.lot is not null);
+end;
+$$;
+
+comment on function pgledger._lots_now(text, timestamptz, boolean) is
+  'The lots of an account as they are at an instant, what is due counted: all of them, or those '
+  'that have or reserve something. Minor units. Private.';
+
+revoke all on function pgledger._lots_now(text, timestamptz, boolean) from public;

@@ -1,0 +1,34 @@
+create or replace function pgledger._verify_lots(account_id text)
+returns table (rule text, seq bigint, key text, expected text, found text)
+language sql stable
+begin atomic
+  select r.rule, l.seq, t.key, r.expected, r.found
+  from pgledger.lots l
+  join pgledger._lots_told(_verify_lots.account_id) n on n.lot = l.seq
+  left join pgledger.balances b on b.account_id = l.account_id
+  left join pgledger.transactions t on t.account_id = l.account_id and t.seq = l.seq
+  cross join lateral (values
+    ('a lot is of a credit, and at most that credit',
+      coalesce(l.amount between 0 and t.amount, false),
+      'at most ' || coalesce(t.amount::text, 'no transaction'), l.amount::text),
+    ('a lot is what was drawn, has expired, is held and remains',
+      case when b.head_lot = l.seq then b.head_left else l.remaining end = n.remaining,
+      n.remaining::text,
+      case when b.head_lot = l.seq then b.head_left else l.remaining end::text),
+    ('nothing of a lot is below 0',
+      least(n.remaining, n.held, n.drawn, n.expired) >= 0, '0',
+      least(n.remaining, n.held, n.drawn, n.expired)::text),
+    ('expired is the sum of expiries',
+      l.expired = n.expired, n.expired::text, l.expired::text),
+    ('attention_at is not after a lot ends',
+      coalesce(b.attention_at <= l.expires_at, true) or n.remaining = 0,
+      l.expires_at::text, b.attention_at::text)
+  ) r (rule, holds, expected, found)
+  where l.account_id = _verify_lots.account_id and not r.holds;
+end;
+
+comment on function pgledger._verify_lots(text) is
+  'Where the lots of an account disagree with the journal, the draws and the open holds. '
+  'Private.';
+
+revoke all on function pgledger._verify_lots(text) from public;

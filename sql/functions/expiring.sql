@@ -1,0 +1,36 @@
+create or replace function pgledger.expiring(
+  account_id text,
+  within interval default '30 days'
+) returns table (
+  lot bigint,
+  key text,
+  amount bigint,
+  held bigint,
+  expires_at timestamptz,
+  priority integer
+)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not coalesce(expiring.within > interval '0', false) then
+    perform pgledger._reject('within', expiring.within::text, 'Look ahead by a time above 0.');
+  end if;
+  return query
+    select n.lot, coalesce(t.key, '#' || n.lot), n.remaining, n.held, n.expires_at, n.priority
+    from pgledger._lots_now(
+      pgledger._checked_account(expiring.account_id), statement_timestamp(), false) n
+    left join pgledger.transactions t on t.account_id = expiring.account_id and t.seq = n.lot
+    where n.remaining > 0
+      and n.expires_at < 'infinity'
+      and n.expires_at <= statement_timestamp() + expiring.within
+    order by n.expires_at, n.lot;
+end;
+$$;
+
+comment on function pgledger.expiring(text, interval) is
+  'What of an account is about to expire within a time above 0, soonest first: which lot, how '
+  'much would go (minor units), what holds reserve in it besides, which goes when they are '
+  'released. Refuses with 22023 and 22004.';
+
+revoke all on function pgledger.expiring(text, interval) from public;
