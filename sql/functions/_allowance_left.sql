@@ -4,12 +4,8 @@ language plpgsql stable
 as $$
 declare
   v_lot bigint := pgledger._allowance(_allowance_left.account_id, _allowance_left.at);
-  v_hot pgledger.balances;
+  v_hot pgledger.balances := pgledger._balance_row(_allowance_left.account_id);
 begin
-  select b.* into v_hot
-  from pgledger.balances b
-  where b.account_id = _allowance_left.account_id;
-
   if v_lot = v_hot.head_lot then
     return v_hot.head_left;
   elsif v_lot is not null then

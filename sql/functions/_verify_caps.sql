@@ -7,7 +7,6 @@ begin atomic
   left join pgledger.spending_caps c on c.account_id = s.account_id
   left join pgledger.balances b on b.account_id = s.account_id
   left join pgledger.accounts a on a.account_id = s.account_id
-  -- Of the period that cap_left is about, also when that has ended.
   left join lateral pgledger._cap_now(
     s.account_id, c.resets_at - interval '1 microsecond') n on true
   cross join lateral (values
@@ -16,7 +15,9 @@ begin atomic
     ('a spending cap resets when a period ends',
       coalesce(c.resets_at = n.resets_at, true), n.resets_at::text, c.resets_at::text),
     ('cap_left is what the cap leaves',
-      b.account_id is null or b.cap_left is not distinct from n.cap_left,
+      b.account_id is null
+        or b.cap_left is not distinct from n.cap_left
+        or c.resets_at <= statement_timestamp() and b.cap_left is not null,
       coalesce(n.cap_left::text, 'no cap'), coalesce(b.cap_left::text, 'no cap'))
   ) r (rule, holds, expected, found)
   where not r.holds;

@@ -27,7 +27,9 @@ begin
   select p.* into v_on
   from pgledger.account_plans p
   where p.account_id = v_account.account_id;
-  if (v_on.plan, v_on.starts_at) <> (assign_plan.plan, assign_plan.starts_at) then
+  if v_on.plan <> assign_plan.plan and assign_plan.starts_at is not null
+    or v_on.starts_at <> assign_plan.starts_at
+  then
     perform pgledger._reject('starts_at', assign_plan.starts_at::text,
       'The account is on a plan: another begins with its next refill, or at_once.');
   end if;
