@@ -5,7 +5,7 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import fields, is_dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +18,10 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 import pgledger
 from pgledger import AsyncLedger, Ledger, calls, records
 from tests.conftest import Connect
+from tests.support import Ledger as Db
+from tests.support import let_pass
+
+PAST = datetime(2001, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -75,6 +79,9 @@ def test_a_record_has_the_columns_of_its_type(db: psycopg.Connection[dict[str, A
         (records.Account, "accounts"),
         (records.AutoTopUp, "auto_top_ups"),
         (records.Event, "events"),
+        (records.Plan, "plans"),
+        (records.PlanAssignment, "account_plans"),
+        (records.SpendingCap, "spending_caps"),
     ):
         columns = db.execute(
             """
@@ -105,6 +112,176 @@ def test_the_same_operations_are_awaited_on_an_async_ledger(database_url: str) -
             assert await ledger.get_credits("u") == 30
             with pytest.raises(pgledger.InsufficientCreditsError):
                 await ledger.spend("u", 31)
+            assert await ledger.verify() == []
+
+    asyncio.run(story())
+
+
+def test_a_credit_with_terms_is_a_lot_and_each_spend_knows_what_paid_for_it(ledger: Ledger) -> None:
+    in_two_weeks = datetime.now(UTC) + timedelta(days=14)
+    ledger.top_up("u", 100, key="t")
+    ledger.grant_credits("u", 50, key="g", expires_at=in_two_weeks, metadata={"for": "trial"})
+    assert ledger.grant_credits("u", 50, key="g", expires_at=in_two_weeks).replayed
+    ledger.top_up("u", 20, key="p", priority=-1)
+    ledger.spend("u", 90, key="s")
+
+    promotion, trial = sorted(ledger.lots("u"), key=lambda lot: lot.priority)
+    assert (promotion.key, promotion.type, promotion.drawn) == ("p", "TOP_UP", 20)
+    assert (promotion.priority, promotion.expires_at) == (-1, None)
+    assert (trial.lot, trial.key, trial.granted, trial.drawn, trial.remaining) == (
+        2,
+        "g",
+        50,
+        50,
+        0,
+    )
+    assert (trial.held, trial.expired, trial.expires_at) == (0, 0, in_two_weeks)
+    assert trial.metadata == {"for": "trial"}
+    assert ledger.lots("u", include_closed=False) == []
+
+    draws = ledger.explain_transaction("u", "s")
+    assert [(draw.place, draw.lot, draw.lot_key, draw.amount) for draw in draws] == [
+        (1, 3, "p", 20),
+        (2, 2, "g", 50),
+        (3, None, None, 20),
+    ]
+    assert all(draw.reason for draw in draws)
+    assert ledger.explain_transaction("u", "unknown") == []
+
+
+def test_what_expires_is_told_before_it_goes(ledger: Ledger) -> None:
+    in_a_week, in_a_year = (datetime.now(UTC) + timedelta(days=days) for days in (7, 365))
+    ledger.top_up("u", 100, key="a", expires_at=in_a_year)
+    ledger.add_transaction("u", 50, "GRANT", key="b", expires_at=in_a_week, priority=2)
+    assert [(lot.key, lot.amount, lot.expires_at) for lot in ledger.expiring("u")] == [
+        ("b", 50, in_a_week)
+    ]
+    assert ledger.expiring("u", within=timedelta(days=6)) == []
+    assert len(ledger.expiring("u", within=timedelta(days=366))) == 2
+    balance = ledger.get_balance("u")
+    assert (balance.next_expiry_at, balance.next_expiry_amount) == (in_a_week, 50)
+    assert ledger.get_balance("v").next_expiry_at is None
+
+    items = {item.item: item for item in ledger.explain_balance("u")}
+    assert items["balance"].amount == 150
+    assert all(item.words for item in items.values())
+
+    revoked = ledger.revoke_lot("u", "b", reason="a mistake")
+    assert (revoked.type, revoked.amount, revoked.balance) == ("REVERSAL", -50, 100)
+    assert ledger.revoke_lot("u", "b", reason="a mistake").replayed
+    assert ledger.expiring("u") == []
+
+
+def test_a_reversal_may_extend_what_has_expired(db: Db, ledger: Ledger) -> None:
+    in_a_week = datetime.now(UTC) + timedelta(days=7)
+    for key in ("a", "b"):
+        ledger.grant_credits("u", 50, key=key, expires_at=in_a_week)
+        ledger.spend("u", 50, key=f"s{key}")
+    let_pass(db, "8 days")
+    assert ledger.reverse_transaction("u", "sa").available == 0
+    assert ledger.reverse_transaction("u", "sb", extend=timedelta(days=1)).available == 50
+    assert ledger.verify() == []
+
+
+@pytest.mark.parametrize(
+    ("given", "answered"),
+    [
+        ("1 month", "1 month"),
+        ("3 months", "3 months"),
+        ("1 year", "12 months"),
+        ("7 days", "7 days"),
+        (timedelta(days=1), "1 day"),
+        (timedelta(days=30), "30 days"),
+        ("P40D", "40 days"),
+        ("14 months", "14 months"),
+    ],
+)
+def test_a_period_is_answered_in_words_that_can_be_given_again(
+    ledger: Ledger, given: str | timedelta, answered: str
+) -> None:
+    ledger.connection.execute("set intervalstyle = 'sql_standard'")
+    plan = ledger.create_plan("p", 1, given, "ADD", anchor="ACCOUNT")
+    assert plan.period == answered
+    assert ledger.create_plan("p", 1, plan.period, "ADD", anchor="ACCOUNT") == plan
+    assert ledger.list_plans() == [plan]
+    ledger.open_account("u")
+    ledger.assign_plan("u", "p")
+    on = ledger.get_plan("u")
+    assert on
+    assert on.period == answered
+
+
+def test_a_plan_is_assigned_changed_and_cleared(ledger: Ledger) -> None:
+    ledger.open_account("u")
+    assert ledger.get_plan("u") is None
+    ledger.create_plan("small", 300, "1 month", "RESET", metadata={"price": 5})
+    ledger.create_plan("large", 900, "1 month", "RESET", time_zone="Europe/Berlin")
+    assert [plan.code for plan in ledger.list_plans()] == ["large", "small"]
+
+    assigned = ledger.assign_plan("u", "small")
+    assert (assigned.account_id, assigned.plan, assigned.next_plan) == ("u", "small", None)
+    ledger.spend("u", 100)
+    ledger.assign_plan("u", "large")
+    on = ledger.get_plan("u")
+    assert on
+    assert (on.plan, on.policy, on.amount, on.anchor) == ("small", "RESET", 300, "CALENDAR")
+    assert (on.allowance_left, on.next_plan, on.refill_at) == (200, "large", assigned.refill_at)
+
+    ledger.assign_plan("u", "large", at_once=True, expire_allowance=True)
+    on = ledger.get_plan("u")
+    assert on
+    assert (on.plan, on.allowance_left, on.time_zone) == ("large", 900, "Europe/Berlin")
+    assert ledger.get_credits("u") == 900
+
+    cleared = ledger.clear_plan("u", expire_allowance=True)
+    assert cleared
+    assert cleared.plan == "large"
+    assert ledger.clear_plan("u") is None
+    assert (ledger.get_plan("u"), ledger.get_credits("u")) == (None, 0)
+    assert ledger.verify() == []
+
+
+def test_a_spending_cap_is_set_used_up_and_taken_away(ledger: Ledger) -> None:
+    ledger.top_up("u", 100)
+    assert ledger.get_spending_cap("u") is None
+    cap = ledger.set_spending_cap("u", 30, period=timedelta(days=1), time_zone="Asia/Tokyo")
+    assert cap
+    assert (cap.account_id, cap.amount, cap.period) == ("u", 30, "1 day")
+    ledger.spend("u", 20)
+    usage = ledger.get_spending_cap("u")
+    assert usage
+    assert (usage.amount, usage.used, usage.remaining) == (30, 20, 10)
+    assert (usage.period, usage.time_zone) == ("1 day", "Asia/Tokyo")
+    assert usage.resets_at == cap.resets_at
+
+    with pytest.raises(pgledger.SpendingCapReachedError) as caught:
+        ledger.spend("u", 11)
+    details = caught.value.details
+    assert (caught.value.sqlstate, caught.value.message) == ("LG008", "spending cap reached")
+    assert (details["cap"], details["used"], details["remaining"]) == (30, 20, 10)
+    assert details["requested"] == 11
+    assert datetime.fromisoformat(details["resets_at"]) == cap.resets_at
+
+    assert ledger.set_spending_cap("u", None) is None
+    assert ledger.spend("u", 11).available == 69
+
+
+def test_lots_plans_and_caps_are_awaited_on_an_async_ledger(database_url: str) -> None:
+    async def story() -> None:
+        async with async_ledger(database_url) as ledger:
+            in_a_week = datetime.now(UTC) + timedelta(days=7)
+            await ledger.grant_credits("u", 50, key="g", expires_at=in_a_week)
+            await ledger.create_plan("pro", 300, "1 month", "TOP_UP_TO")
+            await asyncio.gather(*(ledger.assign_plan("u", "pro") for _ in range(4)))
+            assert await ledger.get_credits("u") == 300
+            await ledger.set_spending_cap("u", 60)
+            await ledger.spend("u", 60, key="s")
+            with pytest.raises(pgledger.SpendingCapReachedError):
+                await ledger.spend("u", 1)
+            assert [draw.lot_key for draw in await ledger.explain_transaction("u", "s")] == [
+                "g",
+                None,
+            ]
             assert await ledger.verify() == []
 
     asyncio.run(story())
@@ -356,6 +533,19 @@ def test_a_refusal_carries_its_code_values_and_advice(ledger: Ledger) -> None:
         (lambda ledger: ledger.spend("u", 1.5), TypeError),
         (lambda ledger: ledger.spend("u", Decimal(1)), TypeError),
         (lambda ledger: ledger.balance_at("u", datetime(2026, 1, 1)), ValueError),  # noqa: DTZ001
+        (lambda ledger: ledger.top_up("u", 1, expires_at=PAST), pgledger.InvalidArgumentError),
+        (lambda ledger: ledger.top_up("u", 1, expires_at=datetime(2999, 1, 1)), ValueError),  # noqa: DTZ001
+        (lambda ledger: ledger.grant_credits("u", 1, priority=2**31), pgledger.OutOfRangeError),
+        (lambda ledger: ledger.grant_credits("u", 1, priority=1.5), TypeError),
+        (lambda ledger: ledger.revoke_lot("u", "no"), pgledger.TransactionNotFoundError),
+        (lambda ledger: ledger.revoke_lot("u", "t"), pgledger.InvalidArgumentError),
+        (lambda ledger: ledger.create_plan("", 1, "1 day", "ADD"), pgledger.InvalidArgumentError),
+        (lambda ledger: ledger.create_plan("p", 1, "x", "ADD"), pgledger.InvalidArgumentError),
+        (lambda ledger: ledger.create_plan("p", 1, "2 days", "ADD"), pgledger.InvalidArgumentError),
+        (lambda ledger: ledger.assign_plan("u", "no"), pgledger.InvalidArgumentError),
+        (lambda ledger: ledger.clear_plan("no"), pgledger.AccountNotFoundError),
+        (lambda ledger: ledger.set_spending_cap("no", 1), pgledger.AccountNotFoundError),
+        (lambda ledger: ledger.set_spending_cap("u", -1), pgledger.InvalidArgumentError),
     ],
 )
 def test_each_kind_of_refusal_is_a_class(

@@ -73,6 +73,12 @@ class TransactionNotPendingError(LedgerError):
     sqlstates = ("LG007",)
 
 
+class SpendingCapReachedError(LedgerError):
+    """The spending cap of the period would be exceeded; ``resets_at`` in the details (LG008)."""
+
+    sqlstates = ("LG008",)
+
+
 class ExceedsOriginalError(LedgerError):
     """A capture, refund or reversal above what remains of its original (LG009)."""
 
@@ -92,9 +98,9 @@ class AccountNotEmptyError(LedgerError):
 
 
 class InvalidArgumentError(LedgerError, ValueError):
-    """An argument is missing or breaks its rule (22004; 22023, 22P02, 22021)."""
+    """An argument is missing or breaks its rule (22004; 22023, 22P02, 22021, 22007, 22008)."""
 
-    sqlstates = ("22023", "22004", "22P02", "22021")
+    sqlstates = ("22023", "22004", "22P02", "22021", "22007", "22008")
 
 
 class OutOfRangeError(LedgerError, ValueError):
@@ -113,6 +119,7 @@ ERRORS: Mapping[str, type[LedgerError]] = {
         CeilingReachedError,
         TransactionNotFoundError,
         TransactionNotPendingError,
+        SpendingCapReachedError,
         ExceedsOriginalError,
         AppendOnlyError,
         AccountNotEmptyError,

@@ -3,7 +3,7 @@
 Amounts are whole minor units of the account's currency, never floats.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -23,7 +23,17 @@ PostingStatus = Literal["POSTED", "PENDING", "CANCELLED", "EXPIRED", "REFUSED"]
 TransactionStatus = Literal["POSTED", "PENDING", "CANCELLED", "EXPIRED"]
 Shortfall = Literal["REFUSE", "PARTIAL", "DEBT"]
 AutoTopUpMode = Literal["INTENT", "INSTANT"]
+RefillPolicy = Literal["ADD", "TOP_UP_TO", "RESET"]
+PlanAnchor = Literal["CALENDAR", "ACCOUNT"]
 EventKind = Literal["top_up_requested", "low_balance", "hold_expired", "account_frozen"]
+
+# A period comes as words that PostgreSQL reads again, such as "1 month": psycopg would make 30 days
+# of a month.
+_PERIOD = {
+    "column": "regexp_replace(concat_ws(' ',"
+    " nullif(12 * date_part('year', period) + date_part('month', period), 0) || ' months',"
+    " nullif(date_part('day', period), 0) || ' days'), '^1 (.*)s$', '1 \\1')"
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +89,10 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What an account has: zeros, and None for currency and status, when the ledger knows none."""
+    """What an account has: zeros, and None for currency and status, when the ledger knows none.
+
+    ``next_expiry_amount`` credits go at ``next_expiry_at``; both are None when none will.
+    """
 
     account_id: str
     currency: str | None
@@ -90,6 +103,8 @@ class Balance:
     min_balance: int
     debt_floor: int
     low_balance_level: int | None
+    next_expiry_at: datetime | None
+    next_expiry_amount: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +146,142 @@ class AutoTopUp:
     intents: int
     waiting_for: str | None
     resumes_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """Credits with an expiry or a priority of their own; minor units.
+
+    ``lot`` is the seq of the transaction that made it, ``key`` and ``type`` are that transaction's.
+    ``granted`` is what it brought after it paid a debt, ``drawn`` what was spent or revoked of it
+    less what was given back, ``held`` what open holds reserve, ``remaining`` what can be drawn.
+    Lower ``priority`` is drawn first. ``expires_at`` is None where it never expires.
+    """
+
+    lot: int
+    key: str
+    type: TransactionType
+    granted: int
+    drawn: int
+    expired: int
+    held: int
+    remaining: int
+    priority: int
+    expires_at: datetime | None
+    created_at: datetime
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiringLot:
+    """A lot that is about to expire, and the ``amount`` that would; ``held`` goes when released."""
+
+    lot: int
+    key: str
+    amount: int
+    held: int
+    expires_at: datetime
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One of the sources that a transaction drew from, or gave back to, and why it.
+
+    ``amount`` is above 0 for what was drawn. ``lot`` and ``lot_key`` are None for the pool, which
+    stands at priority 0 and never expires.
+    """
+
+    place: int
+    lot: int | None
+    lot_key: str | None
+    amount: int
+    priority: int | None
+    expires_at: datetime | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceItem:
+    """One of the rows that explain a balance, in words too; minor units, signed."""
+
+    item: str
+    lot: int | None
+    key: str | None
+    amount: int | None
+    expires_at: datetime | None
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is granted each ``period``; a plan is never changed.
+
+    ADD grants ``amount``, TOP_UP_TO fills the balance up to it, RESET grants it as a lot that
+    expires when the period ends. Periods begin with the CALENDAR, or where the ACCOUNT began.
+    """
+
+    code: str
+    amount: int
+    period: str = field(metadata=_PERIOD)
+    policy: RefillPolicy
+    anchor: PlanAnchor
+    time_zone: str
+    metadata: dict[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PlanAssignment:
+    """The plan an account is on; ``refill_at`` is when the next refill is due, or the change.
+
+    ``next_plan`` is the plan that takes over with the next period, None where none was asked for.
+    """
+
+    account_id: str
+    plan: str
+    starts_at: datetime
+    refill_at: datetime
+    next_plan: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPlan:
+    """The plan an account is on, with its terms, and what is left of a RESET plan's allowance."""
+
+    plan: str
+    policy: RefillPolicy
+    amount: int
+    period: str = field(metadata=_PERIOD)
+    anchor: PlanAnchor
+    time_zone: str
+    starts_at: datetime
+    refill_at: datetime
+    next_plan: str | None
+    allowance_left: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SpendingCap:
+    """How much an account may use in a calendar period; this one ends at ``resets_at``."""
+
+    account_id: str
+    amount: int
+    period: str = field(metadata=_PERIOD)
+    time_zone: str
+    resets_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SpendingCapUsage:
+    """A spending cap, and what was used and remains of it in this period; minor units."""
+
+    amount: int
+    period: str = field(metadata=_PERIOD)
+    time_zone: str
+    used: int
+    remaining: int
+    resets_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,24 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from pgledger import (
     Account,
+    AccountPlan,
     AsyncLedger,
     AutoTopUp,
     Balance,
+    BalanceItem,
     ClaimedEvent,
     Disagreement,
+    Draw,
     Event,
+    ExpiringLot,
     Ledger,
+    Lot,
+    Plan,
+    PlanAssignment,
     Posting,
     ReferenceUsage,
+    SpendingCap,
+    SpendingCapUsage,
     Transaction,
 )
 
@@ -62,6 +71,35 @@ def sync_facade(connection: psycopg.Connection[Any], pool: ConnectionPool) -> No
     ledger.transfer("u", 1)  # type: ignore[call-arg,arg-type]
 
 
+def lots_plans_and_caps(ledger: Ledger) -> None:
+    soon = datetime.now(UTC) + timedelta(days=14)
+    assert_type(ledger.grant_credits("u", 1, key="g", expires_at=soon, priority=-1), Posting)
+    assert_type(ledger.top_up("u", 1, expires_at=soon, priority=1), Posting)
+    assert_type(ledger.add_transaction("u", 1, "GRANT", expires_at=soon, priority=0), Posting)
+    assert_type(ledger.reverse_transaction("u", "k", extend=timedelta(days=7)), Posting)
+    assert_type(ledger.revoke_lot("u", "g", reason="fraud"), Posting)
+    assert_type(ledger.lots("u", include_closed=False), list[Lot])
+    assert_type(ledger.expiring("u", within=timedelta(days=7)), list[ExpiringLot])
+    assert_type(ledger.explain_transaction("u", "k"), list[Draw])
+    assert_type(ledger.explain_balance("u"), list[BalanceItem])
+    assert_type(ledger.get_balance("u").next_expiry_at, datetime | None)
+    assert_type(ledger.create_plan("pro", 1, "1 month", "RESET", anchor="ACCOUNT"), Plan)
+    assert_type(ledger.create_plan("week", 1, timedelta(days=7), "ADD").period, str)
+    assert_type(ledger.list_plans(), list[Plan])
+    assert_type(ledger.assign_plan("u", "pro", starts_at=soon, at_once=True), PlanAssignment)
+    assert_type(ledger.clear_plan("u", expire_allowance=True), PlanAssignment | None)
+    assert_type(ledger.get_plan("u"), AccountPlan | None)
+    assert_type(ledger.set_spending_cap("u", None), SpendingCap | None)
+    assert_type(ledger.get_spending_cap("u"), SpendingCapUsage | None)
+
+    ledger.grant_credits("u", 1, expires_at="14d")  # type: ignore[arg-type]
+    ledger.grant_credits("u", 1, priority="high")  # type: ignore[arg-type]
+    ledger.reverse_transaction("u", "k", extend="7 days")  # type: ignore[arg-type]
+    ledger.create_plan("pro", 1, "1 month", "NO")  # type: ignore[arg-type]
+    ledger.create_plan("pro", 1, 30, "ADD")  # type: ignore[arg-type]
+    ledger.set_spending_cap("u")  # type: ignore[call-arg]
+
+
 async def async_facade(connection: psycopg.AsyncConnection[Any], pool: AsyncConnectionPool) -> None:
     ledger = AsyncLedger(connection)
     AsyncLedger(pool)
@@ -70,6 +108,9 @@ async def async_facade(connection: psycopg.AsyncConnection[Any], pool: AsyncConn
     assert_type(await ledger.hold("u", 1), Posting)
     assert_type(await ledger.claim_events(), list[ClaimedEvent])
     assert_type(await ledger.get_auto_top_up("u"), AutoTopUp | None)
+    assert_type(await ledger.lots("u"), list[Lot])
+    assert_type(await ledger.get_plan("u"), AccountPlan | None)
+    assert_type(await ledger.set_spending_cap("u", 1), SpendingCap | None)
     async with ledger.transaction() as tx:
         assert_type(tx, AsyncLedger)
 

@@ -6,7 +6,7 @@ and the defaults live in the database. Amounts are whole minor units. A refusal 
 status REFUSED where ``raise_refusals=False``.
 """
 
-from pgledger.calls._call import Call, Metadata
+from pgledger.calls._call import Call, Metadata, Period
 from pgledger.calls.accounts import (
     check_auto_top_up,
     get_auto_top_up,
@@ -22,6 +22,7 @@ from pgledger.calls.background import (
     list_events,
     run_due,
 )
+from pgledger.calls.credits import expiring, lots, revoke_lot
 from pgledger.calls.movements import (
     add_transaction,
     cancel_transaction,
@@ -36,9 +37,20 @@ from pgledger.calls.movements import (
     top_up,
     transfer,
 )
+from pgledger.calls.plans import (
+    assign_plan,
+    clear_plan,
+    create_plan,
+    get_plan,
+    get_spending_cap,
+    list_plans,
+    set_spending_cap,
+)
 from pgledger.calls.reading import (
     balance_at,
     check_credits,
+    explain_balance,
+    explain_transaction,
     get_balance,
     get_credits,
     get_transaction,
@@ -50,32 +62,45 @@ from pgledger.calls.reading import (
 __all__ = [
     "Call",
     "Metadata",
+    "Period",
     "ack_events",
     "add_transaction",
+    "assign_plan",
     "balance_at",
     "cancel_transaction",
     "capture",
     "check_auto_top_up",
     "check_credits",
     "claim_events",
+    "clear_plan",
+    "create_plan",
     "enable_transaction",
+    "expiring",
+    "explain_balance",
+    "explain_transaction",
     "get_auto_top_up",
     "get_balance",
     "get_credits",
+    "get_plan",
+    "get_spending_cap",
     "get_transaction",
     "grant_credits",
     "history",
     "hold",
     "list_events",
+    "list_plans",
+    "lots",
     "open_account",
     "refund",
     "release",
     "reverse_transaction",
+    "revoke_lot",
     "run_due",
     "set_account_status",
     "set_auto_top_up",
     "set_limits",
     "set_low_balance_level",
+    "set_spending_cap",
     "spend",
     "top_up",
     "transfer",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from operator import index
 from typing import Any, Generic, TypeVar
@@ -13,6 +13,8 @@ from psycopg.types.numeric import Int8
 from pgledger.records import Posting
 
 Metadata = Mapping[str, Any]
+# A month is no timedelta: "1 month", "7 days", as PostgreSQL reads it.
+Period = str | timedelta
 Rows = Sequence[tuple[Any, ...]]
 Result = TypeVar("Result")
 Record = TypeVar("Record")
@@ -30,6 +32,11 @@ class Call(Generic[Result]):
 def bigint(value: int | None) -> Int8 | None:
     """Send any integer as one type, so that a statement is prepared once; never a float."""
     return None if value is None else Int8(index(value))
+
+
+def integer(value: int | None) -> str | None:
+    """Send what is no bigint, a priority, as text: psycopg would cut off what is too large."""
+    return None if value is None else str(index(value))
 
 
 def instant(name: str, value: datetime | None) -> datetime | None:
@@ -95,7 +102,10 @@ def _given(required: Mapping[str, object], optional: Mapping[str, object]) -> di
 
 @cache
 def _query(record: type[object], function: str, names: tuple[str, ...]) -> bytes:
-    columns = ", ".join(field.name for field in fields(record))  # type: ignore[arg-type]
+    columns = ", ".join(
+        field.metadata.get("column", field.name)
+        for field in fields(record)  # type: ignore[arg-type]
+    )
     return f"select {columns} from {_function(function, names)}".encode()  # noqa: S608
 
 

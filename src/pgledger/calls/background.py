@@ -40,8 +40,8 @@ def list_events(
 
 
 def run_due(limit_count: int | None = None) -> Call[int]:
-    """Close expired holds of up to ``limit_count`` accounts (100); return of how many it did.
+    """Post what is due on up to ``limit_count`` accounts (100); return on how many it did.
 
-    Only housekeeping: an expired hold reserves nothing anyway.
+    Expired holds and lots, and refills. Only housekeeping: balances count what is due anyway.
     """
     return scalar("run_due", {}, limit_count=bigint(limit_count))

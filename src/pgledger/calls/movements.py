@@ -1,8 +1,8 @@
 """The calls that move credits, or announce, reserve, give back and take back."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from pgledger.calls._call import Call, Metadata, bigint, instant, jsonb, posting
+from pgledger.calls._call import Call, Metadata, bigint, instant, integer, jsonb, posting
 from pgledger.records import Posting, Shortfall, TransactionType
 
 
@@ -18,13 +18,17 @@ def add_transaction(
     reference: str | None = None,
     external_id: str | None = None,
     metadata: Metadata | None = None,
+    expires_at: datetime | None = None,
+    priority: int | None = None,
     raise_refusals: bool | None = None,
 ) -> Call[Posting]:
     """Post one movement of any type; positive credits, negative debits, in minor units.
 
     ``is_active=False`` announces a credit instead. ``ceiling_balance`` posts only what fits under
-    it. ``fail_insufficient_credits=False`` debits whatever the balance. A repeat of the key or the
-    external_id changes nothing and returns the original with ``replayed`` set.
+    it. ``fail_insufficient_credits=False`` debits whatever the balance. ``expires_at`` and
+    ``priority`` are those of a credit, as in grant_credits; of an announced debit, a hold,
+    ``expires_at`` is the hold's. A repeat of the key or the external_id changes nothing and returns
+    the original with ``replayed`` set.
     """
     return posting(
         "add_transaction",
@@ -36,6 +40,8 @@ def add_transaction(
         reference=reference,
         external_id=external_id,
         metadata=jsonb(metadata),
+        expires_at=instant("expires_at", expires_at),
+        priority=integer(priority),
         raise_refusals=raise_refusals,
     )
 
@@ -77,12 +83,15 @@ def top_up(
     reference: str | None = None,
     external_id: str | None = None,
     metadata: Metadata | None = None,
+    expires_at: datetime | None = None,
+    priority: int | None = None,
     raise_refusals: bool | None = None,
 ) -> Call[Posting]:
     """Credit what was paid: ``amount`` positive, minor units.
 
     ``is_active=False`` announces a payment not made yet, for enable_transaction or
     cancel_transaction. The provider's ``external_id`` has one effect, ever, whatever the key.
+    ``expires_at`` and ``priority`` are those of the credits, as in grant_credits.
     """
     return posting(
         "top_up",
@@ -93,6 +102,8 @@ def top_up(
         reference=reference,
         external_id=external_id,
         metadata=jsonb(metadata),
+        expires_at=instant("expires_at", expires_at),
+        priority=integer(priority),
         raise_refusals=raise_refusals,
     )
 
@@ -102,15 +113,24 @@ def grant_credits(
     amount: int,
     *,
     key: str | None = None,
+    expires_at: datetime | None = None,
+    priority: int | None = None,
     reference: str | None = None,
     metadata: Metadata | None = None,
     raise_refusals: bool | None = None,
 ) -> Call[Posting]:
-    """Credit what nobody paid for: a trial, a promotion, goodwill; positive minor units."""
+    """Credit what nobody paid for: a trial, a promotion, goodwill; positive minor units.
+
+    With ``expires_at``, aware of its time zone and in the future, or a ``priority`` (0; lower is
+    drawn first) the credits form a lot of their own. A repeat of the key must repeat both, so
+    compute ``expires_at`` once.
+    """
     return posting(
         "grant_credits",
         {"account_id": account_id, "amount": bigint(amount)},
         key=key,
+        expires_at=instant("expires_at", expires_at),
+        priority=integer(priority),
         reference=reference,
         metadata=jsonb(metadata),
         raise_refusals=raise_refusals,
@@ -263,13 +283,15 @@ def reverse_transaction(
     key: str | None = None,
     reference: str | None = None,
     metadata: Metadata | None = None,
+    extend: timedelta | None = None,
     raise_refusals: bool | None = None,
 ) -> Call[Posting]:
     """Undo a posted movement other than a TOP_UP: ``amount`` (positive) of it, or what remains.
 
-    May be repeated under other keys up to the original. To reverse a credit may leave a debt. A
-    repeat of the key returns the first reversal. Raises ExceedsOriginalError,
-    TransactionNotFoundError.
+    May be repeated under other keys up to the original. To reverse a credit may leave a debt.
+    What a spend drew goes back to where it came from; what belongs to a lot that has expired since
+    expires at once, unless ``extend`` gives that lot so much more time from now. A repeat of the
+    key returns the first reversal. Raises ExceedsOriginalError, TransactionNotFoundError.
     """
     return posting(
         "reverse_transaction",
@@ -278,6 +300,7 @@ def reverse_transaction(
         key=key,
         reference=reference,
         metadata=jsonb(metadata),
+        extend=extend,
         raise_refusals=raise_refusals,
     )
 

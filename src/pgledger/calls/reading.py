@@ -3,7 +3,15 @@
 from datetime import datetime
 
 from pgledger.calls._call import Call, bigint, first, instant, many, one, scalar
-from pgledger.records import Balance, Disagreement, ReferenceUsage, Transaction, TransactionType
+from pgledger.records import (
+    Balance,
+    BalanceItem,
+    Disagreement,
+    Draw,
+    ReferenceUsage,
+    Transaction,
+    TransactionType,
+)
 
 
 def get_credits(account_id: str) -> Call[int]:
@@ -26,7 +34,7 @@ def check_credits(account_id: str, required: int) -> Call[bool]:
 
 
 def get_balance(account_id: str) -> Call[Balance]:
-    """Return balance, held, available, floors and status; zeros for an unknown account."""
+    """Return balance, held, available, floors, status and the next expiry; zeros when unknown."""
     return one(
         Balance,
         "get_balance",
@@ -90,6 +98,27 @@ def usage_by_reference(
         {"account_id": account_id},
         limit_count=bigint(limit_count),
         before_seq=bigint(before_seq),
+    )
+
+
+def explain_transaction(account_id: str, key: str) -> Call[list[Draw]]:
+    """Return which lots paid for a transaction, or got it, how much and why in that order.
+
+    Of a hold, what it reserves. Nothing for an unknown key.
+    """
+    return many(
+        Draw,
+        "explain_transaction",
+        {"account_id": account_id, "key": key},
+    )
+
+
+def explain_balance(account_id: str) -> Call[list[BalanceItem]]:
+    """Return a balance in rows and words: the pool, each lot, debt, holds, and what is due."""
+    return many(
+        BalanceItem,
+        "explain_balance",
+        {"account_id": account_id},
     )
 
 
