@@ -10,24 +10,24 @@ from tests.support import Ledger, ask, let_pass
 
 TICK = timedelta(microseconds=1)
 DAY = timedelta(days=1)
+# To where it was about noon when the tests began, so that none of them runs into the next day.
+_AHEAD = 12 - datetime.now(UTC).hour
 
 
 def zone() -> str:
-    """Name a time zone in which it is about noon, so that no test runs into the next day."""
-    return f"Etc/GMT{datetime.now(UTC).hour - 12:+}"
+    """Name the time zone in which the tests count days."""
+    return f"Etc/GMT{-_AHEAD:+}"
 
 
 def today(days: int = 0) -> date:
-    """Return the date where it is about noon, or that of so many days later."""
-    ahead = 12 - datetime.now(UTC).hour
-    return (datetime.now(UTC) + timedelta(hours=ahead, days=days)).date()
+    """Return the date there, or that of so many days later."""
+    return (datetime.now(UTC) + timedelta(hours=_AHEAD, days=days)).date()
 
 
 def midnight(days: int = 0) -> datetime:
     """Return the instant at which that date begins there."""
-    ahead = 12 - datetime.now(UTC).hour
     day = today(days)
-    return datetime(day.year, day.month, day.day, tzinfo=UTC) - timedelta(hours=ahead)
+    return datetime(day.year, day.month, day.day, tzinfo=UTC) - timedelta(hours=_AHEAD)
 
 
 def plan(db: Ledger, code: str = "pro", amount: int = 100, **terms: object) -> None:

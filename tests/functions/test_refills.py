@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.plans import DAY, TICK, let_days_pass, midnight, plan, refills, today, zone
+from tests.plans import DAY, TICK, let_days_pass, midnight, plan, refills, today
 from tests.support import (
     HIGHEST,
     Ledger,
@@ -563,8 +563,3 @@ def test_the_auditor_looks_at_plans(ledger: Ledger) -> None:
     assert "a refill falls due when a period begins" in [
         row["rule"] for row in ask_all(ledger, "verify")
     ]
-
-
-def test_noon_is_far_from_the_next_day() -> None:
-    assert zone().startswith("Etc/GMT")
-    assert midnight() + 11 * timedelta(hours=1) <= datetime.now(UTC) < midnight(1)
