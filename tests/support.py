@@ -344,9 +344,10 @@ select 'pool and lots are the balance', to_jsonb(a) from accounts a
 where a.pool + a.free + a.lots_held <> a.balance or a.held_in_lots <> a.lots_held
   or (a.pool is null and a.free > 0)
 union all
--- The fast path may leave a head with nothing left in it: the next posting moves it.
+-- The fast path may leave a head with nothing left in it, and what is due may end the head: the
+-- next posting moves it.
 select 'the head is what pays next', to_jsonb(a) from accounts a
-where a.head_left is distinct from 0 and case
+where a.head_left is distinct from 0 and a.attention_at > statement_timestamp() and case
   when a.first is null then coalesce(a.head_left, 0) <> 0
   when a.first_priority <= 0 or a.free_pool <= 0
     then (a.head_lot, a.head_left) is distinct from (a.first, a.first_free)
