@@ -60,14 +60,21 @@ def test_a_frozen_account_is_told(run: Run, db: psycopg.Connection[DictRow]) -> 
     assert "account not open: u1 is FROZEN" in failed(run("spend", "u1", "8"), 1)
 
 
-@pytest.mark.parametrize("command", ["balance", "history", "verify"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("balance", "history", "verify", "explain", "lots", "expiring", "plan show"),
+        *("plan clear", "cap show", "cap clear"),
+    ],
+)
 def test_an_account_that_the_ledger_does_not_know_is_told(run: Run, command: str) -> None:
-    assert "the ledger does not know u9" in failed(run(command, "u9"), 1)
-    assert error(run(command, "u9", "--json"), 1)["sqlstate"] == "LG003"
+    words = command.split()
+    assert "the ledger does not know u9" in failed(run(*words, "u9"), 1)
+    assert error(run(*words, "u9", "--json"), 1)["sqlstate"] == "LG003"
 
 
 @pytest.mark.parametrize("amount", ["12.5", "0", "-5", "1e3", "abc", "", "9223372036854775808"])
-@pytest.mark.parametrize("command", ["top-up", "spend", "hold"])
+@pytest.mark.parametrize("command", ["top-up", "grant", "spend", "hold"])
 def test_an_amount_is_a_positive_whole_number(run: Run, command: str, amount: str) -> None:
     failed(run(command, "u1", amount), 2)
     error(run(command, "u1", amount, "--json"), 2)
@@ -92,6 +99,29 @@ def test_an_amount_is_a_positive_whole_number(run: Run, command: str, amount: st
         (["hold", "u1", "5", "--expires-at", "0001-01-01T00:00+14:00"], "is out of range"),
         (["hold", "u1", "5", "--expires-at", "2001-01-01T00:00Z"], "expires in the future"),
         (["hold", "u1", "5", "--expires-in", "1m", "--expires-at", "2999-01-01Z"], "--expires-at"),
+        (["grant", "u1", "5", "--expires", "tomorrow"], "'tomorrow' is not an instant"),
+        (["grant", "u1", "5", "--expires", "0d"], "'0d' is not a duration"),
+        (["grant", "u1", "5", "--expires", "15x"], "'15x' is not a duration"),
+        (["grant", "u1", "5", "--expires", "2999-01-01T00:00"], "has no time zone: add Z"),
+        (["grant", "u1", "5", "--expires", "2001-01-01T00:00Z"], "in the future"),
+        (["top-up", "u1", "5", "--priority", "high"], "'high' is not a valid integer"),
+        (["top-up", "u1", "5", "--priority", str(2**31)], "out of range for type integer"),
+        (["expiring", "u1", "--within", "soon"], "'soon' is not a duration"),
+        (["lots", "u1", "--limit", "0"], "invalid limit_count"),
+        (["plan"], "Missing command"),
+        (["plan", "create", "p", "5", "--policy", "add"], "Missing option '--period'"),
+        (["plan", "create", "p", "5", "--period", "day"], "Missing option '--policy'"),
+        (["plan", "create", "p", "0", "--period", "day", "--policy", "add"], "is not positive"),
+        (["plan", "create", "p", "5", "--period", "2d", "--policy", "add"], "invalid period"),
+        (["plan", "create", "p", "5", "--period", "0d", "--policy", "add"], "'0d' is not a period"),
+        (["plan", "create", "p", "5", "--period", "day", "--policy", "x"], "not one of"),
+        (
+            ["plan", "create", "p", "5", "--period", "day", "--policy", "add", "--time-zone", "x"],
+            "invalid time_zone: 'x'",
+        ),
+        (["plan", "assign", "u1", "p", "--starts-at", "now"], "'now' is not an instant"),
+        (["cap", "set", "u1", "x"], "'x' is not a whole number"),
+        (["cap", "set", "u1", "5", "--period", "fortnight"], "'fortnight' is not a period: day, "),
         (["run-due", "--every", "never"], "'never' is not a duration"),
         (["run-due", "--limit", "0"], "--limit"),
         (["events"], "Missing command"),

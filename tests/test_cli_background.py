@@ -15,7 +15,7 @@ from pgledger import Ledger
 from pgledger.commands import background
 from tests.cli_tools import ENVIRONMENT, Run, error, failed, interrupted, line, runner, started
 from tests.conftest import Connect
-from tests.support import let_expire
+from tests.support import journal, let_expire, let_pass
 
 Database = psycopg.Connection[DictRow]
 
@@ -44,10 +44,24 @@ def freeze(db: Database, account: str) -> None:
 def test_what_is_due_is_closed_in_as_many_transactions_as_it_takes(run: Run, db: Database) -> None:
     for account in ("u1", "u2", "u3"):
         expired_hold(db, account)
-    assert run("run-due", "--limit", "1").stdout == "accounts with expired holds closed: 3\n"
+    assert run("run-due", "--limit", "1").stdout == "accounts settled: 3\n"
     assert Ledger(db).get_balance("u2").held == 0
     assert run("run-due").stdout == "nothing was due\n"
     assert json.loads(run("run-due", "--json").stdout) == {"settled": 0}
+
+
+def test_expired_credits_and_refills_are_posted(run: Run, db: Database) -> None:
+    run("grant", "u1", "50", "--expires", "7d")
+    run("grant", "u2", "50", "--priority", "1")
+    run("plan", "create", "p", "5", "--period", "day", "--policy", "add")
+    run("plan", "assign", "u2", "p")
+    let_pass(db, "8 days")
+    assert run("run-due").stdout == "accounts settled: 2\n"
+    assert run("run-due").stdout == "nothing was due\n"
+    assert journal(db, "u1") == [("GRANT", 50), ("EXPIRY", -50)]
+    # That of today has the key that was taken before time passed.
+    assert journal(db, "u2") == [("GRANT", 50), *[("GRANT", 5)] * 8]
+    assert Ledger(db).verify() == []
 
 
 def test_what_is_due_is_closed_time_and_again_until_interrupted(
@@ -55,15 +69,13 @@ def test_what_is_due_is_closed_time_and_again_until_interrupted(
 ) -> None:
     expired_hold(db, "u1")
     with started(database_url, "run-due", "--every", "1s") as process:
-        assert line(process.stderr) == "closing expired holds as they fall due; Ctrl-C ends it\n"
-        told = re.compile(
-            r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  accounts with expired holds closed: 1\n"
-        )
+        assert line(process.stderr) == "posting what falls due; Ctrl-C ends it\n"
+        told = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  accounts settled: 1\n")
         assert told.fullmatch(line(process.stdout))
         expired_hold(db, "u2")
         assert told.fullmatch(line(process.stdout))
         rest = interrupted(process)
-    assert rest == ("stopped; accounts with expired holds closed: 2 in all\n", "")
+    assert rest == ("stopped; accounts settled: 2 in all\n", "")
 
 
 def test_a_lost_connection_is_told_and_opened_again_at_the_next_pass(
@@ -77,9 +89,9 @@ def test_a_lost_connection_is_told_and_opened_again_at_the_next_pass(
         assert line(process.stderr).startswith("error: ")
         assert line(process.stderr) == "the next pass tries again\n"
         expired_hold(db, "u2")
-        assert line(process.stdout).endswith("accounts with expired holds closed: 1\n")
+        assert line(process.stdout).endswith("accounts settled: 1\n")
         rest = interrupted(process)
-    assert rest == ("stopped; accounts with expired holds closed: 2 in all\n", "")
+    assert rest == ("stopped; accounts settled: 2 in all\n", "")
 
 
 def test_housekeeping_tells_a_program_a_document_a_line(db: Database, database_url: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from psycopg.rows import DictRow
 
 from tests.cli_tools import Run, error, failed, runner
+from tests.support import let_pass
 
 
 @pytest.fixture
@@ -148,6 +149,55 @@ def test_a_hold_that_expires_in_some_time_says_when_so_that_it_can_be_repeated(r
     assert f"u1 has recorded expires_at {held['expires_at']} where " in told
 
 
+# Credits with terms of their own
+
+
+def test_a_grant_says_what_it_did(run: Run) -> None:
+    words = ["grant", "u1", "5", "--key", "g", "--reference", "chat", "--metadata", '{"a": 1}']
+    assert run(*words).stdout == "credited 5 CREDIT to u1\navailable 5 CREDIT; seq 1, key g\n"
+    (granted,) = json.loads(run("history", "u1", "--json").stdout)
+    assert (granted["type"], granted["reference"], granted["metadata"]) == (
+        *("GRANT", "chat", {"a": 1}),
+    )
+
+
+@pytest.mark.parametrize("command", ["grant", "top-up"])
+def test_a_credit_may_expire_and_have_a_priority(run: Run, command: str) -> None:
+    words = [command, "a b", "50", "--key", "g", "--expires", "2999-01-31T13:00+01:00"]
+    for repeat in ("", ", before: this is a repeat and changed nothing"):
+        assert run(*words, "--priority", "-1").stdout == (
+            f"credited 50 CREDIT to a b{repeat}\n"
+            "available 50 CREDIT; seq 1, key g\n"
+            "expires 2999-01-31T12:00:00Z, priority -1; see pgledger lots 'a b'\n"
+        )
+    told = json.loads(run(*words, "--priority", "-1", "--json").stdout)
+    assert (told["expires_at"], told["priority"]) == ("2999-01-31T12:00:00+00:00", -1)
+    assert "a b has recorded priority -1 where 0 is given" in failed(run(*words), 1)
+    assert "\npriority 2; see " in run(command, "a b", "5", "--priority", "2").stdout
+    told = json.loads(run(command, "a b", "5", "--json").stdout)
+    assert (told["expires_at"], told["priority"]) == (None, 0)
+
+
+def test_credits_that_expire_in_some_time_say_when_so_that_it_can_be_repeated(run: Run) -> None:
+    before = datetime.now(UTC)
+    words = ["grant", "u1", "50", "--key", "g"]
+    granted = json.loads(run(*words, "--expires", "14d", "--json").stdout)
+    expires_at = datetime.fromisoformat(granted["expires_at"])
+    assert expires_at >= before + timedelta(days=14)
+    assert expires_at <= datetime.now(UTC) + timedelta(days=14, seconds=1)
+    assert json.loads(run(*words, "--expires", granted["expires_at"], "--json").stdout)["replayed"]
+    told = failed(run(*words, "--expires", "15d"), 1)
+    assert f"u1 has recorded expires_at {granted['expires_at']} where " in told
+
+
+def test_an_announced_top_up_keeps_its_terms(run: Run) -> None:
+    run("top-up", "u1", "50", "--key", "o", "--pending", "--expires", "14d")
+    assert run("lots", "u1").stdout == "u1 has no lots\n"
+    run("enable", "u1", "o")
+    (lot,) = json.loads(run("lots", "u1", "--json").stdout)
+    assert (lot["key"], lot["remaining"]) == ("o", 50)
+
+
 # What takes back, undoes, moves
 
 
@@ -179,6 +229,18 @@ def test_a_reversal_goes_the_other_way(run: Run) -> None:
     assert "51 asked for, 50 remain of '#2' of u1" in failed(run("reverse", "u1", "s", "51"), 1)
     assert "It is a TOP_UP." in failed(run("reverse", "u1", "t"), 2)
     assert "u1 has none with the key 'x'" in failed(run("reverse", "u1", "x"), 1)
+
+
+def test_what_is_given_back_to_an_expired_lot_expires_unless_that_is_extended(
+    run: Run, db: psycopg.Connection[DictRow]
+) -> None:
+    for key in ("a", "b"):
+        run("grant", "u1", "50", "--key", key, "--expires", "7d")
+        run("spend", "u1", "50", "--key", f"s{key}")
+    let_pass(db, "8 days")
+    assert "available 0 CREDIT; " in run("reverse", "u1", "sa").stdout
+    assert "available 50 CREDIT; " in run("reverse", "u1", "sb", "--extend", "1d").stdout
+    assert "'0d' is not a duration" in failed(run("reverse", "u1", "sb", "--extend", "0d"), 2)
 
 
 def test_a_reversal_of_a_credit_takes_back(run: Run, db: psycopg.Connection[DictRow]) -> None:

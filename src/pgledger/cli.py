@@ -2,7 +2,7 @@
 
 import click
 
-from pgledger.commands import accounts, background, movements, server, usage
+from pgledger.commands import accounts, background, lots, movements, plans, server, usage
 from pgledger.options import Commands, Session, global_options
 
 HELP = """\
@@ -50,6 +50,7 @@ cli.add_section("First look", server.demo)
 cli.add_section(
     "Credits",
     movements.top_up,
+    movements.grant,
     movements.enable,
     movements.cancel,
     movements.spend,
@@ -58,6 +59,7 @@ cli.add_section(
     movements.release,
     movements.refund,
     movements.reverse,
+    lots.revoke_lot,
     movements.transfer,
     usage.replay,
 )
@@ -65,9 +67,14 @@ cli.add_section(
     "Accounts",
     accounts.balance,
     accounts.history,
+    lots.explain,
+    lots.lots,
+    lots.expiring,
     accounts.verify,
     accounts.account,
     accounts.low_balance,
     accounts.auto_top_up,
+    plans.plan,
+    plans.cap,
 )
 cli.add_section("In the background", background.run_due, background.events)

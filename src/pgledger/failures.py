@@ -133,6 +133,8 @@ def _refusal(error: LedgerError) -> str:
         phrase = phrase.replace("} available", "} available, may go down to {floor}")
     if error.sqlstate == "LG006" and values["original_key"]:
         values["key"] = values["original_key"]
+    if error.sqlstate == "LG009" and values["requested"] is None:
+        phrase = phrase.removeprefix("{requested} asked for, ")
     if error.sqlstate == "LG002":
         recorded, given = error.details["recorded"], error.details["given"]
         differing = [
@@ -140,6 +142,7 @@ def _refusal(error: LedgerError) -> str:
             for name, value in given.items()
             if name in recorded and value not in {None, recorded[name]}
         ]
+        values["account_id"] = values["account_id"] or f"plan {values['plan']}"
         values["differing"] = ", ".join(differing) or f"it as {recorded.get('status')}"
     return f"{error.message}: {phrase.format_map(values)}"
 
@@ -152,6 +155,8 @@ _PHRASES = {
     "LG005": "{account_id} has {balance}, the ceiling is {ceiling_balance}",
     "LG006": "{account_id} has none with the key {key!r}",
     "LG007": "{key!r} of {account_id} is {status}",
+    "LG008": "{account_id} has used {used} of {cap}, {requested} requested ({remaining} left until "
+    "{resets_at})",
     "LG009": "{requested} asked for, {remaining} remain of {original!r} of {account_id}",
     "22023": "{given!r}",
 }

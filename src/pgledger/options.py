@@ -22,6 +22,14 @@ from pgledger.terminal import show_failure
 
 # Longer than anything that is meant, and far from where dates end.
 LONGEST = timedelta(days=36_500)
+# The periods that have a name, as the ledger spells them.
+PERIODS = {
+    "day": "1 day",
+    "week": "7 days",
+    "month": "1 month",
+    "quarter": "3 months",
+    "year": "12 months",
+}
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -228,6 +236,46 @@ class Instant(click.ParamType[datetime]):
             self.fail(f"{shorten(value)} is out of range", param, ctx)
 
 
+class When(Instant):
+    """An instant with its time zone, or how long it is until then: ``14d``."""
+
+    name = "when"
+
+    def convert(
+        self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Read either; a length counts from now."""
+        if isinstance(value, str) and re.fullmatch("[0-9]+[a-z]", value, re.ASCII):
+            return from_now(DURATION.convert(value, param, ctx))
+        return super().convert(value, param, ctx)
+
+
+def from_now(duration: timedelta) -> datetime:
+    """Return the instant in that time, in whole seconds so that a person can repeat it."""
+    return (datetime.now(UTC) + duration).replace(microsecond=0) + timedelta(seconds=1)
+
+
+class Period(click.ParamType[str]):
+    """A day, week, month, quarter or year, or a number of days or months."""
+
+    name = "period"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read it as PostgreSQL and the ledger spell it."""
+        read = re.fullmatch(r"0*([1-9][0-9]{0,4}) ?(?:(d|days?)|(months?))", value, re.ASCII)
+        if read is not None:
+            unit = "day" if read[2] else "month"
+            return f"{read[1]} {unit}{'' if read[1] == '1' else 's'}"
+        if value not in PERIODS:
+            self.fail(
+                f"{shorten(value)} is not a period: {', '.join(PERIODS)}, or a number of days or "
+                'months, such as 10d or "2 months"',
+                param,
+                ctx,
+            )
+        return PERIODS[value]
+
+
 class Metadata(click.ParamType[dict[str, Any]]):
     """A JSON object."""
 
@@ -272,7 +320,9 @@ COLUMN = Column()
 DURATION = Duration()
 INSTANT = Instant()
 METADATA = Metadata()
+PERIOD = Period()
 SIGNED = Signed()
+WHEN = When()
 
 
 def _set_database_url(ctx: click.Context, option: click.Parameter, value: str | None) -> None:

@@ -5,12 +5,12 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import UTC, datetime
 from textwrap import wrap
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import click
 import psycopg
@@ -25,8 +25,9 @@ from pgledger.failures import CommandError
 from pgledger.records import AutoTopUp, Balance, ClaimedEvent, Event, Posting, Transaction
 from pgledger.replay import Summary
 
+Row = TypeVar("Row")
 # Columns that are not folded, as numbers are not.
-WHOLE = {"at (UTC)", "type"}
+WHOLE = {"at (UTC)", "expires (UTC)", "item", "type"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,26 @@ def say_table(
         click.echo(f"{' ' * indent}{line}".rstrip())
 
 
+def say_columns(
+    columns: Mapping[str, tuple[bool, Callable[[Row], object]]],
+    rows: Sequence[Row],
+    *,
+    always: Collection[str] = (),
+    indent: int = 0,
+) -> None:
+    """Write a table of records, without the columns that no row has: they only take room."""
+    shown = {
+        name: column
+        for name, column in columns.items()
+        if name in always or any(column[1](row) for row in rows)
+    }
+    say_table(
+        {name: is_number for name, (is_number, _) in shown.items()},
+        [[value(row) for _, value in shown.values()] for row in rows],
+        indent=indent,
+    )
+
+
 def printable(text: str) -> str:
     """Show what would steer a terminal, or cannot be encoded, as an escape."""
     return "".join(
@@ -136,6 +157,11 @@ def printable(text: str) -> str:
 def when(instant: datetime) -> str:
     """Return an instant as a person reads it; the column says that it is UTC."""
     return instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def until(instant: datetime | None) -> str:
+    """Return when a lot expires."""
+    return "never" if instant is None else when(instant)
 
 
 def iso(instant: datetime) -> str:
@@ -168,6 +194,8 @@ def show_balance(found: Balance, unit: Unit) -> None:
         ],
         header=False,
     )
+    if found.next_expiry_at is not None and found.next_expiry_amount is not None:
+        say(f"{unit.name(found.next_expiry_amount)} expire at {iso(found.next_expiry_at)}")
 
 
 def show_posting(
@@ -234,17 +262,7 @@ def show_history(
         "external": (False, lambda row: row.external_id),
         "note": (False, lambda row: _note(row, unit)),
     }
-    # What no row has only takes room.
-    shown = {
-        name: column
-        for name, column in columns.items()
-        if name in {"amount", "balance"} or any(column[1](row) for row in page)
-    }
-    say_table(
-        {name: is_number for name, (is_number, _) in shown.items()},
-        [[value(row) for _, value in shown.values()] for row in page],
-        indent=indent,
-    )
+    say_columns(columns, page, always={"amount", "balance"}, indent=indent)
     if not indent:
         say(
             f"amounts in {unit.code}"

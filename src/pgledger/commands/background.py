@@ -33,12 +33,12 @@ FEW, MANY = 1000, 10_000
 )
 @click.pass_obj
 def run_due(session: Session, every: timedelta | None, limit: int) -> None:
-    """Close expired holds.
+    """Post what is due: expired holds and credits, refills.
 
-    Only housekeeping: a hold reserves nothing from the instant it expires.
-    Run it so that the events of holds that expired come soon, and not with
-    the account's next movement. Several may run at once. An account counts
-    each time that holds of it are closed, at most 100 at a time.
+    Only housekeeping: balances count what is due from its very instant. Run
+    it so that the journal and the events tell it soon, and not with the
+    account's next movement. Several may run at once. An account counts each
+    time that something of it is posted.
 
     With --every, a connection that is lost is opened again at the next pass.
     """
@@ -48,10 +48,10 @@ def run_due(session: Session, every: timedelta | None, limit: int) -> None:
         if session.json:
             say_json({"settled": settled})
         else:
-            say(_closed(settled))
+            say(_told(settled))
         return
     if not session.json:
-        click.echo("closing expired holds as they fall due; Ctrl-C ends it", err=True)
+        click.echo("posting what falls due; Ctrl-C ends it", err=True)
     housekeeper = _Housekeeper(session, limit)
     with suppress(KeyboardInterrupt):
         housekeeper.pass_over(patient=False)
@@ -62,7 +62,7 @@ def run_due(session: Session, every: timedelta | None, limit: int) -> None:
     if session.json:
         say_json_line({"settled": housekeeper.total, "stopped": True})
     else:
-        say(f"stopped; {_closed(housekeeper.total)} in all")
+        say(f"stopped; {_told(housekeeper.total)} in all")
 
 
 class _Housekeeper:
@@ -109,7 +109,7 @@ class _Housekeeper:
         if self._session.json:
             say_json_line({"settled": settled, "at": now})
         else:
-            say(f"{when(now)}  {_closed(settled)}")
+            say(f"{when(now)}  {_told(settled)}")
             sys.stdout.flush()
 
 
@@ -118,10 +118,10 @@ def _passes(ledger: Ledger, limit: int) -> Iterator[int]:
         yield settled
 
 
-def _closed(settled: int) -> str:
+def _told(settled: int) -> str:
     if not settled:
         return "nothing was due"
-    return f"accounts with expired holds closed: {settled}"
+    return f"accounts settled: {settled}"
 
 
 @click.group(cls=Group)

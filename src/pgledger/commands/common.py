@@ -1,14 +1,17 @@
 """What commands on accounts share: arguments, options, and how a posting is answered."""
 
+import shlex
+from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import click
 
 from pgledger.client import Ledger
 from pgledger.errors import AccountNotFoundError
-from pgledger.options import AMOUNT, METADATA, Session
+from pgledger.options import AMOUNT, METADATA, WHEN, Session
 from pgledger.records import Balance, Posting
-from pgledger.terminal import say_json, show_posting, unit_of
+from pgledger.terminal import iso, say, say_json, show_posting, unit_of
 
 account_argument = click.argument("account")
 amount_argument = click.argument("amount", type=AMOUNT)
@@ -21,6 +24,19 @@ reference_option = click.option(
 metadata_option = click.option("--metadata", type=METADATA, help="A JSON object to keep with it.")
 external_id_option = click.option(
     "--external-id", help="The payment provider's id: one effect, ever."
+)
+reason_option = click.option("--reason", help="Why, in your words; kept with it.")
+expires_option = click.option(
+    "--expires",
+    "expires_at",
+    type=WHEN,
+    help="The credits are gone from then on: 14d, or an instant with its time zone, such as "
+    "2030-01-31T12:00Z.",
+)
+priority_option = click.option(
+    "--priority",
+    type=int,
+    help="Lower is spent first; what has none has 0.",
 )
 
 
@@ -35,6 +51,24 @@ def known(ledger: Ledger, account: str) -> Balance:
             hint="Its first credit opens an account: pgledger top-up.",
         )
     return found
+
+
+def answer_credit(
+    session: Session,
+    ledger: Ledger,
+    posting: Posting,
+    expires_at: datetime | None,
+    priority: int | None,
+) -> None:
+    """Tell what a credit did, and of a lot how to say the same again."""
+    if session.json:
+        say_json(asdict(posting) | {"expires_at": expires_at, "priority": priority or 0})
+        return
+    answer(session, ledger, posting)
+    facts = [f"expires {iso(expires_at)}"] if expires_at else []
+    facts += [f"priority {priority}"] if priority else []
+    if facts:
+        say(f"{', '.join(facts)}; see pgledger lots {shlex.quote(posting.account_id)}")
 
 
 def answer(session: Session, ledger: Ledger, posting: Posting, **words: Any) -> None:  # noqa: ANN401 - those of show_posting

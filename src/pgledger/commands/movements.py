@@ -1,7 +1,7 @@
 """The commands that move credits, or announce, reserve and give them back."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import get_args
 
 import click
@@ -11,17 +11,19 @@ from pgledger.commands.common import (
     account_argument,
     amount_argument,
     answer,
+    answer_credit,
+    expires_option,
     external_id_option,
     key_argument,
     key_option,
     metadata_option,
+    priority_option,
+    reason_option,
     reference_option,
 )
-from pgledger.options import AMOUNT, DURATION, INSTANT, Session
+from pgledger.options import AMOUNT, DURATION, INSTANT, Session, from_now
 from pgledger.records import Shortfall
 from pgledger.terminal import iso, say_json
-
-reason_option = click.option("--reason", help="Why, in your words; kept with it.")
 
 
 @click.command("top-up")
@@ -29,6 +31,8 @@ reason_option = click.option("--reason", help="Why, in your words; kept with it.
 @amount_argument
 @key_option
 @external_id_option
+@expires_option
+@priority_option
 @reference_option
 @metadata_option
 @click.option("--pending", is_flag=True, help="Announce it: not paid yet, not effective.")
@@ -41,12 +45,19 @@ def top_up(
     *,
     key: str | None,
     external_id: str | None,
+    expires_at: datetime | None,
+    priority: int | None,
     reference: str | None,
     metadata: Metadata | None,
     ceiling: int | None,
     pending: bool,
 ) -> None:
-    """Credit AMOUNT to ACCOUNT; the first credit opens the account."""
+    """Credit AMOUNT to ACCOUNT; the first credit opens the account.
+
+    With --expires or --priority the credits form a lot of their own. A repeat
+    with the same key must name the same instant: "--expires 14d" would name a
+    later one, so repeat it with what the first answer says.
+    """
     with session.ledger() as ledger:
         posting = ledger.top_up(
             account,
@@ -57,8 +68,50 @@ def top_up(
             reference=reference,
             external_id=external_id,
             metadata=metadata,
+            expires_at=expires_at,
+            priority=priority,
         )
-        answer(session, ledger, posting)
+        answer_credit(session, ledger, posting, expires_at, priority)
+
+
+@click.command()
+@account_argument
+@amount_argument
+@key_option
+@expires_option
+@priority_option
+@reference_option
+@metadata_option
+@click.pass_obj
+def grant(
+    session: Session,
+    account: str,
+    amount: int,
+    *,
+    key: str | None,
+    expires_at: datetime | None,
+    priority: int | None,
+    reference: str | None,
+    metadata: Metadata | None,
+) -> None:
+    """Credit AMOUNT that nobody paid for to ACCOUNT.
+
+    A trial, a promotion, goodwill. With --expires or --priority the credits
+    form a lot of their own. A repeat with the same key must name the same
+    instant: "--expires 14d" would name a later one, so repeat it with what
+    the first answer says.
+    """
+    with session.ledger() as ledger:
+        posting = ledger.grant_credits(
+            account,
+            amount,
+            key=key,
+            expires_at=expires_at,
+            priority=priority,
+            reference=reference,
+            metadata=metadata,
+        )
+        answer_credit(session, ledger, posting, expires_at, priority)
 
 
 @click.command()
@@ -165,8 +218,7 @@ def hold(
     if expires_in is not None:
         if expires_at is not None:
             raise click.UsageError("--expires-in and --expires-at say the same: give one of them")
-        # Whole seconds, to be repeated by a person.
-        expires_at = (datetime.now(UTC) + expires_in).replace(microsecond=0) + timedelta(seconds=1)
+        expires_at = from_now(expires_in)
     with session.ledger() as ledger:
         posting = ledger.hold(
             account,
@@ -259,6 +311,12 @@ def refund(
 @click.argument("original_key", metavar="KEY")
 @click.argument("amount", type=AMOUNT, required=False)
 @key_option
+@click.option(
+    "--extend",
+    type=DURATION,
+    help="Give a lot that has expired since so much more time, instead of letting what goes back "
+    "to it expire at once: 7d.",
+)
 @reference_option
 @metadata_option
 @click.pass_obj
@@ -269,17 +327,25 @@ def reverse(
     amount: int | None,
     *,
     key: str | None,
+    extend: timedelta | None,
     reference: str | None,
     metadata: Metadata | None,
 ) -> None:
     """Undo a spend, a grant or an adjustment.
 
     AMOUNT of it, or all that remains, by a movement the other way. It is
-    named by its key, or by its seq in quotes: '#3'. To reverse a credit may leave a debt.
+    named by its key, or by its seq in quotes: '#3'. What a spend drew goes
+    back to the lots it came from. To reverse a credit may leave a debt.
     """
     with session.ledger() as ledger:
         posting = ledger.reverse_transaction(
-            account, original_key, amount, key=key, reference=reference, metadata=metadata
+            account,
+            original_key,
+            amount,
+            key=key,
+            reference=reference,
+            metadata=metadata,
+            extend=extend,
         )
         answer(session, ledger, posting)
 
