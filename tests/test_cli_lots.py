@@ -175,4 +175,4 @@ def test_what_has_expired_is_shown_as_such_before_it_is_posted(
     assert "expire at" not in spent("balance", "u1").stdout
     assert any(row[:2] == ["due", "-10"] for row in table(spent("explain", "u1").stdout))
     spent("spend", "u1", "1")
-    assert " EXPIRY " in spent("history", "u1").stdout
+    assert re.search(r" EXPIRY .* ends #2$", spent("history", "u1").stdout, re.MULTILINE)

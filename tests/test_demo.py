@@ -56,9 +56,25 @@ def test_a_chargeback_leaves_a_debt_and_a_top_up_clears_it(shown: str) -> None:
     assert debt < shown.index("POSTED +800; 300 available") < shown.index("POSTED -10; 290")
 
 
+def test_a_trial_is_spent_first_and_what_remains_of_it_goes_in_time(shown: str) -> None:
+    granted = shown.index("POSTED +100; 390 available")
+    paid = shown.index("-> 30 from trial-1: ")
+    gone = shown.index("-> 290 available")
+    assert granted < paid < gone < shown.index("POSTED -20; 270 available")
+    assert re.search(r"^ +\d+  EXPIRY +-70 ", shown, re.MULTILINE)
+
+
+def test_a_plan_grants_an_allowance_that_ends_with_its_month(shown: str) -> None:
+    assert "create_plan('pro', 300, period => '1 month', policy => 'RESET')" in shown
+    assigned = shown.index("assign_plan('alice', plan => 'pro')")
+    assert assigned < shown.index("POSTED -50; 520 available")
+    assert re.search(r"#refill-pro-\d{4}-\d\d-01$", shown, re.MULTILINE)
+    assert "pool 270" in shown
+
+
 def test_it_shows_the_end_of_the_journal_after_each_step(shown: str) -> None:
     steps = re.findall(r"^(\d+)\. ", shown, re.MULTILINE)
-    assert steps == [str(number) for number in range(1, 13)]
+    assert steps == [str(number) for number in range(1, 16)]
     assert shown.count("   seq  type ") == len(steps) - 1
 
 
@@ -74,8 +90,11 @@ def test_it_can_be_told_again_and_leaves_no_server_behind(
     monkeypatch.setattr(embedded, "_roomy", lambda: str(place))
     result = CliRunner().invoke(cli, ["demo", "--json"])
     told = json.loads(result.stdout)
-    assert [len(step["deeds"]) for step in told["steps"]] == [1, 3, 3, 1, 1, 2, 4, 1, 2, 2, 2, 3]
-    assert [row["amount"] for row in told["history"][:4]] == [-10, 800, -500, -920]
+    assert [len(step["deeds"]) for step in told["steps"]] == [
+        *(1, 3, 3, 1, 1, 2, 4, 1, 2, 2, 2),
+        *(3, 2, 3, 4),
+    ]
+    assert [row["amount"] for row in told["history"][:6]] == [-50, 300, -20, -70, -30, 100]
     assert told["steps"][4]["balance"]["held"] == 400
     assert told["steps"][-2]["history"] == told["history"][:3]
     place.rmdir()  # which only an empty directory lets happen

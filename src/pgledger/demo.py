@@ -1,11 +1,14 @@
 """The main job as a story: credits are bought, held, spent, taken back, and accounted for.
 
-It posts what can never be deleted, so it is for a database of its own.
+It posts what can never be deleted, so it is for a database of its own. Time passes in it as it does
+elsewhere: credits that end in three seconds are waited for.
 """
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from typing import TypeVar
 
@@ -42,7 +45,7 @@ class Step:
 
 def story(ledger: Ledger) -> Iterator[Step]:
     """Live through the story on ``ledger``, a step at a time."""
-    chapters = (_bought, _spent, _streamed, _topped_up, _refused, _charged_back)
+    chapters = (_bought, _spent, _streamed, _topped_up, _refused, _charged_back, _expired, _planned)
     for chapter in chapters:
         for title, deeds in chapter(ledger):
             yield Step(
@@ -172,12 +175,66 @@ def _charged_back(ledger: Ledger) -> Chapter:
     )
 
 
+def _expired(ledger: Ledger) -> Chapter:
+    # Whole seconds read better; between two and three of them are left.
+    expires_at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=3)
+    spend = calls.spend(ACCOUNT, 30, key="msg-6", reference="chat-3")
+    paid_by = calls.explain_transaction(ACCOUNT, "msg-6")
+    yield (
+        "She is granted a trial that ends in three seconds. What ends first is spent first.",
+        [
+            _post(ledger, calls.grant_credits(ACCOUNT, 100, key="trial-1", expires_at=expires_at)),
+            _post(ledger, spend),
+            Deed(
+                spelled(paid_by),
+                "; ".join(
+                    f"{draw.amount} from {draw.lot_key}: {draw.reason}"
+                    for draw in ledger.run(paid_by)
+                ),
+            ),
+        ],
+    )
+    while datetime.now(UTC) <= expires_at:
+        time.sleep(0.05)
+    left = calls.get_credits(ACCOUNT)
+    yield (
+        "Three seconds later the rest is gone. Nothing ran: her next movement posts it.",
+        [
+            Deed(spelled(left), f"{ledger.run(left)} available"),
+            _post(ledger, calls.spend(ACCOUNT, 20, key="msg-7", reference="chat-3")),
+        ],
+    )
+
+
+def _planned(ledger: Ledger) -> Chapter:
+    create = calls.create_plan("pro", 300, "1 month", "RESET")
+    created = ledger.run(create)
+    assign = calls.assign_plan(ACCOUNT, "pro")
+    assigned = ledger.run(assign)
+    yield (
+        "A plan gives her 300 a month that do not roll over: a lot that ends with its month.",
+        [
+            Deed(
+                spelled(create),
+                f"{created.policy}: {created.amount} each {created.period.removeprefix('1 ')}",
+            ),
+            Deed(spelled(assign), f"granted; again on {assigned.refill_at:%Y-%m-%d}"),
+            _post(ledger, calls.spend(ACCOUNT, 50, key="msg-8", reference="chat-3")),
+        ],
+    )
+
+
 def _explained(ledger: Ledger) -> Sequence[Deed]:
+    balance = calls.explain_balance(ACCOUNT)
     usage = calls.usage_by_reference(ACCOUNT)
     bought = ledger.history(ACCOUNT)[-1].created_at
     then = calls.balance_at(ACCOUNT, bought)
     verify = calls.verify()
     return [
+        Deed(
+            spelled(balance),
+            "; ".join(f"{row.item} {row.amount}" for row in ledger.run(balance)),
+        ),
         Deed(
             spelled(usage),
             ", ".join(f"{row.reference}: {row.amount}" for row in ledger.run(usage)),
@@ -191,7 +248,7 @@ def spelled(call: Call[R]) -> str:
     """Return a call as SQL that a person would write."""
     function = re.search(rb"pgledger\.(\w+)\(", call.query)
     # By position as long as it is plain what is meant, and by name from then on.
-    plain = list(takewhile({"account_id", "amount"}.__contains__, call.arguments))
+    plain = list(takewhile({"account_id", "code", "amount"}.__contains__, call.arguments))
     arguments = ", ".join(
         _literal(value) if name in plain else f"{name} => {_literal(value)}"
         for name, value in call.arguments.items()

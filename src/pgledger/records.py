@@ -66,8 +66,8 @@ class Posting:
 class Transaction:
     """A recorded movement, posted or pending; ``key`` is ``#<seq>`` where the caller gave none.
 
-    ``expires_at`` is that of a hold, ``original_seq`` what a refund or reversal undoes,
-    ``counterparty`` the other account of a transfer; None elsewhere.
+    ``expires_at`` is that of a hold, ``original_seq`` what a refund or reversal undoes or whose
+    credits expired, ``counterparty`` the other account of a transfer; None elsewhere.
     """
 
     account_id: str

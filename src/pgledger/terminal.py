@@ -273,7 +273,7 @@ def show_history(
 def _note(row: Transaction, unit: Unit) -> str | None:
     """Say of a movement what its figures do not: what it undoes, who else has a part in it."""
     if row.original_seq is not None:
-        return f"undoes #{row.original_seq}"
+        return f"{'ends' if row.type == 'EXPIRY' else 'undoes'} #{row.original_seq}"
     if row.counterparty is not None:
         return f"{'to' if row.amount < 0 else 'from'} {row.counterparty}"
     if row.requested_amount != row.amount:
