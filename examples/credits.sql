@@ -64,6 +64,32 @@ from pgledger.top_up('bob', 10);
 select account_id, type, amount, available
 from pgledger.transfer('alice', 'bob', 20, key => 'gift-1');
 
+-- He gets a trial that ends in two weeks: what ends first is spent first, and what paid is recorded.
+select status, amount, available
+from pgledger.grant_credits('bob', 50, key => 'trial', expires_at => now() + interval '14 days');
+
+select status, amount, available
+from pgledger.spend('bob', 60, key => 'step-1', reference => 'chat-10');
+
+select place, lot_key, amount
+from pgledger.explain_transaction('bob', 'step-1');
+
+-- Then a plan: 300 a month, of which nothing rolls over, and at most 100 are to be used in a day.
+select code, amount, period, policy
+from pgledger.create_plan('pro', 300, '1 month', 'RESET');
+
+select account_id, plan
+from pgledger.assign_plan('bob', 'pro');
+
+select key ~ '^#refill-pro-' as is_refill, granted, remaining
+from pgledger.lots('bob', include_closed => false);
+
+select amount, period
+from pgledger.set_spending_cap('bob', 100, period => '1 day');
+
+select status, refusal, available
+from pgledger.spend('bob', 50, raise_refusals => false);
+
 -- What happened, newest first; what each execution used; and whether everything adds up.
 select seq, key, type, amount, running_balance, original_seq, counterparty
 from pgledger.history('alice');

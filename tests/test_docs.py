@@ -30,7 +30,7 @@ def roles(db: psycopg.Connection[dict[str, Any]]) -> Any:  # noqa: ANN401 - a ge
 
 
 def test_the_sql_of_the_readme_runs(db: psycopg.Connection[dict[str, Any]]) -> None:
-    (block,) = blocks(ROOT / "README.md", "sql")
+    block = "".join(blocks(ROOT / "README.md", "sql"))
     answers = [db.execute(statement.encode()).fetchall() for statement in block.split(";\n")[:-1]]
 
     assert [rows[0] if rows else None for rows in answers] == [
@@ -46,6 +46,34 @@ def test_the_sql_of_the_readme_runs(db: psycopg.Connection[dict[str, Any]]) -> N
         {"balance": 1425},
         {"seq": 4, "type": "USAGE", "amount": -45, "running_balance": 1425},
         None,
+        {"available": 50},
+        {"available": 150},
+        {"available": 80},
+        {"lot_key": "trial", "amount": 50},
+        {"code": "pro"},
+        {"plan": "pro"},
+        {"amount": 200},
+        {"item": "pool", "amount": 80},
+    ]
+    assert [row["amount"] for row in answers[-1]] == [80, 300, 380]
+
+
+def test_the_sql_of_the_concepts_page_runs(db: psycopg.Connection[dict[str, Any]]) -> None:
+    (block,) = blocks(ROOT / "docs" / "concepts.md", "sql")
+    *_, draws, lots, items = [
+        db.execute(statement.encode()).fetchall() for statement in block.split(";\n")[:-1]
+    ]
+    assert [(row["lot_key"], row["amount"]) for row in draws] == [
+        ("promotion", 20),
+        ("trial", 50),
+        (None, 20),
+    ]
+    assert [(row["key"], row["remaining"]) for row in lots] == [("promotion", 0), ("trial", 0)]
+    assert [(row["item"], row["amount"]) for row in items] == [
+        ("pool", 80),
+        ("balance", 80),
+        ("held", 0),
+        ("available", 80),
     ]
 
 
