@@ -17,7 +17,7 @@ begin atomic
     ('cap_left is what the cap leaves',
       b.account_id is null
         or b.cap_left is not distinct from n.cap_left
-        or c.resets_at <= statement_timestamp() and b.cap_left is not null,
+        or (c.resets_at <= statement_timestamp() and b.cap_left is not null) is true,
       coalesce(n.cap_left::text, 'no cap'), coalesce(b.cap_left::text, 'no cap'))
   ) r (rule, holds, expected, found)
   where not r.holds;
