@@ -94,3 +94,16 @@ def test_replay_without_keys_names_the_bad_rows_and_charges_nothing(
     told = error(run("replay", file, "--json"), 2)
     assert told["details"]["replay"]["problems"][0]["line"] == 3
     assert "10  CREDIT" in run("balance", "u1").stdout
+
+
+def test_replay_names_the_rows_that_a_spending_cap_refused(
+    run: Run, usage: Callable[[str], str]
+) -> None:
+    run("top-up", "u1", "100")
+    run("cap", "set", "u1", "10")
+    result = run("replay", usage("account,amount,key\nu1,5,a\nu1,6,b\nu1,5,c\n"))
+    assert (result.exit_code, result.stderr) == (
+        *(4, "line 3: spending cap reached: account u1, 6 requested\n"),
+    )
+    assert "charged         2  10 credits" in result.stdout
+    assert "refused, LG008  1  see above" in result.stdout

@@ -48,6 +48,7 @@ _REFUSALS = {
     "LG002": "idempotency conflict: key {event.key} of account {event.account} was used for "
     "another movement",
     "LG004": "account not open: {event.account}",
+    "LG008": "spending cap reached: account {event.account}, {event.amount} requested",
 }
 
 
