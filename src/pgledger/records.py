@@ -32,7 +32,7 @@ EventKind = Literal["top_up_requested", "low_balance", "hold_expired", "account_
 _PERIOD = {
     "column": "regexp_replace(concat_ws(' ',"
     " nullif(12 * date_part('year', period) + date_part('month', period), 0) || ' months',"
-    " nullif(date_part('day', period), 0) || ' days'), '^1 (.*)s$', '1 \\1')"
+    " nullif(date_part('day', period), 0) || ' days'), '^1 (.*)s$', E'1 \\\\1')"
 }
 
 
