@@ -406,3 +406,50 @@ def test_a_hold_that_is_moved_to_have_expired_gives_back(three: Ledger) -> None:
     ask(three, "spend", account_id="a", amount=35, key="s")
     assert paid(three, "s") == [("A", 10), ("B", 10), (None, 10), ("late", 5)]
     assert unreckoned(three) == []
+
+
+@pytest.mark.parametrize("way", ["release", "capture", "reversal"])
+def test_a_lot_that_gets_something_back_is_seen_to_expire(db: Ledger, way: str) -> None:
+    give(db, "A", 10, day(3))
+    give(db, "pool", 10)
+    ask(db, "spend" if way == "reversal" else "hold", account_id="a", amount=10, key="k")
+    # What is due is looked for anew, and there is nothing in A that could expire.
+    ask(db, "hold", account_id="a", amount=1, key="due", expires_at=day(1))
+    let_pass(db, "1 day")
+    ask(db, "run_due")
+    if way == "reversal":
+        ask(db, "reverse_transaction", account_id="a", original_key="k", amount=4)
+    else:
+        ask(db, way, account_id="a", key="k", **({"amount": 6} if way == "capture" else {}))
+    left_in_a = 10 if way == "release" else 4
+    assert left(db) == {"A": left_in_a}
+    assert unreckoned(db) == []
+    let_pass(db, "2 days")
+    assert value(db, "get_credits", account_id="a") == 10
+    assert ask(db, "spend", account_id="a", amount=1, key="s")["balance"] == 9
+    assert expiries(db) == [("A", left_in_a, day(0))]
+    assert paid(db, "s") == [(None, 1)]
+    assert unreckoned(db) == []
+
+
+def test_hundreds_of_expired_holds_of_the_pool_beside_lots(db: Ledger) -> None:
+    give(db, "pool", 260)
+    db.execute(
+        "select count(pgledger.hold('a', 1, expires_at => %s)) from generate_series(1, 250)",
+        [day(1)],
+    )
+    give(db, "A", 10, day(3))
+    give(db, "late", 10, priority=1)
+    ask(db, "hold", account_id="a", amount=14, key="h", expires_at=day(2))
+    let_pass(db, "2 days")
+    assert value(db, "get_credits", account_id="a") == 280
+    for n, amount in enumerate((15, 100, 100, 50, 15)):
+        ask(db, "spend", account_id="a", amount=amount, key=f"s{n}")
+        assert unreckoned(db) == []
+    assert paid(db, "s0") == [("A", 10), (None, 5)]
+    assert [paid(db, f"s{n}") for n in (1, 2)] == [[(None, 100)]] * 2
+    assert paid(db, "s3") == [(None, 50)]
+    assert paid(db, "s4") == [(None, 5), ("late", 10)]
+    while value(db, "run_due"):
+        pass
+    assert unreckoned(db) == []
