@@ -2,12 +2,14 @@
 
 import json
 import re
+from dataclasses import fields
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg.rows import DictRow
 
-from pgledger import Ledger
+from pgledger import AccountPlan, Ledger, Plan, PlanAssignment, SpendingCapUsage
 from tests.cli_tools import Run, error, failed, runner
 from tests.support import let_pass
 
@@ -15,6 +17,10 @@ from tests.support import let_pass
 @pytest.fixture
 def run(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
     return runner(database_url, monkeypatch)
+
+
+def names_of(record: type[Any]) -> set[str]:
+    return {field.name for field in fields(record)}
 
 
 def create(run: Run, code: str, amount: int, *more: str) -> str:
@@ -169,6 +175,27 @@ def test_a_cap_may_be_nought_and_is_a_month_by_default(run: Run) -> None:
     assert "u1 has used 0 of 0, 1 requested" in failed(run("spend", "u1", "1"), 1)
     assert "-5 is not positive" in failed(run("cap", "set", "u1", "-5"), 2)
     assert "the ledger does not know u9" in failed(run("cap", "set", "u9", "5"), 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ("plan create p 5 --period day --policy add", names_of(Plan)),
+        ("plan assign u1 q", names_of(AccountPlan)),
+        ("plan show u1", names_of(AccountPlan)),
+        ("plan clear u1", names_of(PlanAssignment)),
+        ("cap set u1 5", names_of(SpendingCapUsage)),
+        ("cap show u1", names_of(SpendingCapUsage)),
+        ("cap clear u1", names_of(SpendingCapUsage)),
+    ],
+)
+def test_each_answer_as_json_is_a_record(run: Run, words: str, names: set[str]) -> None:
+    run("top-up", "u1", "1")
+    create(run, "q", 5)
+    run("plan", "assign", "u1", "q")
+    run("cap", "set", "u1", "7")
+    told = json.loads(run(*words.split(), "--json").stdout)
+    assert set(told) == names
 
 
 def test_plans_and_caps_are_shown_in_the_accounts_currency(
