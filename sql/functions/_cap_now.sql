@@ -20,14 +20,17 @@ begin
     pgledger._period_start(v_cap.period, v_cap.time_zone, null, _cap_now.at));
   select coalesce(-sum(t.amount), 0) into v_used
   from pgledger.transactions t
-  left join pgledger.transactions o
-    on t.type = 'REVERSAL' and o.account_id = t.account_id and o.seq = t.original_seq
   where t.account_id = _cap_now.account_id
     and t.seq > v_before
     and t.created_at < v_end
-    and (
-      t.type = 'USAGE' and t.amount < 0
-      or o.seq > v_before and o.type = 'USAGE' and o.amount < 0);
+    and case
+      when t.type = 'USAGE' then t.amount < 0
+      -- Looked up one by one: a join might read all that the account ever posted.
+      when t.type = 'REVERSAL' and t.original_seq > v_before then (
+        select o.type = 'USAGE' and o.amount < 0
+        from pgledger.transactions o
+        where o.account_id = _cap_now.account_id and o.seq = t.original_seq)
+    end;
 
   -- What was used may be more than a bigint: credits can be spent, and topped up, for ever.
   return query select v_cap.amount,
