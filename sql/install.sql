@@ -62,6 +62,7 @@
 \ir functions/_checked_limit.sql
 \ir functions/_check_labels.sql
 \ir functions/_check_reason.sql
+\ir functions/_asked.sql
 \ir functions/_check_request.sql
 \ir functions/_check_auto_top_up.sql
 \ir functions/_check_final_amount.sql
@@ -155,6 +156,8 @@
 \ir functions/_post_locked.sql
 \ir functions/_post_under_lock.sql
 \ir functions/_take_back.sql
+\ir functions/_take_back_hold.sql
+\ir functions/_take_back_capture.sql
 \ir functions/_post.sql
 \ir functions/_hold.sql
 \ir functions/_capture.sql

@@ -28,7 +28,6 @@ begin
   where p.account_id = _capture.account_id and p.key = _capture.key
     and p.status = 'PENDING' and p.amount < 0 and (p.lot > 0 or p.lot is null);
   if not found then return null; end if;
-
   v_amount := coalesce(-_capture.amount, -v_held);
   if v_amount < -v_held then return null; end if;
 
@@ -39,7 +38,8 @@ begin
       held_in_lots = b.held_in_lots - case when v_lot is null then 0 else v_held end,
       head_left = b.head_left + v_held + v_amount,
       cap_left = b.cap_left + case when v_type = 'USAGE' then v_amount else 0 end
-  where b.account_id = _capture.account_id and b.attention_at > v_now and b.held >= v_held
+  where b.account_id = _capture.account_id and b.attention_at > greatest(b.updated_at, v_now)
+    and b.held >= v_held
     -- What is not captured goes back to the head, or else the slow way finds where.
     and (v_amount = -v_held or b.head_lot is not distinct from v_lot)
   returning b.balance, b.balance - b.held, b.seq, b.updated_at, pgledger._is_low(
@@ -53,13 +53,8 @@ begin
   where p.account_id = _capture.account_id and p.key = _capture.key
     and p.status = 'PENDING' and (p.expires_at > v_now or p.expires_at is null);
   if not found then
-    update pgledger.balances b
-    set balance = b.balance - v_amount, seq = b.seq - 1, held = b.held + v_held,
-        pool = b.pool - case when v_lot is null then v_amount else 0 end,
-        held_in_lots = b.held_in_lots + case when v_lot is null then 0 else v_held end,
-        head_left = b.head_left - v_held - v_amount,
-        cap_left = b.cap_left - case when v_type = 'USAGE' then v_amount else 0 end
-    where b.account_id = _capture.account_id;
+    perform pgledger._take_back_capture(
+      _capture.account_id, v_amount, v_held, v_lot, v_type = 'USAGE');
     return null;
   end if;
 

@@ -30,7 +30,9 @@ begin
   if request.amount < 0
     and (request.credits_expire_at is not null or coalesce(request.priority, 0) <> 0)
   then
-    perform pgledger._reject('amount', request.amount::text,
+    perform pgledger._reject(
+      case when request.credits_expire_at is null then 'priority' else 'expires_at' end,
+      coalesce(request.credits_expire_at::text, request.priority::text),
       'Only credits have a priority and expire; a debit draws from what is there.');
   end if;
   if left(request.key, 1) = '#' then

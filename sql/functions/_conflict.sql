@@ -4,7 +4,12 @@ create or replace function pgledger._conflict(
 ) returns pgledger.posting
 language plpgsql
 as $$
+declare
+  v_lot pgledger.lots;
 begin
+  select l.* into v_lot
+  from pgledger.lots l
+  where l.account_id = posted.account_id and l.seq = posted.seq;
   return pgledger._refuse(request, hot, 'LG002', jsonb_build_object(
     'recorded', jsonb_build_object(
       'key', coalesce(posted.key, pending.key, '#' || posted.seq),
@@ -12,7 +17,9 @@ begin
       'amount', coalesce(
         posted.requested_amount, posted.amount, pending.requested_amount, pending.amount),
       'external_id', coalesce(posted.external_id, pending.external_id),
-      'expires_at', pending.expires_at,
+      'expires_at', coalesce(pending.expires_at, pending.credits_expire_at,
+        nullif(v_lot.granted_expires_at, 'infinity')),
+      'priority', coalesce(pending.priority, v_lot.priority, 0),
       'original', '#' || posted.original_seq,
       'counterparty', posted.counterparty,
       'status', coalesce(
@@ -22,7 +29,8 @@ begin
       'type', request.type,
       'amount', request.amount,
       'external_id', request.external_id,
-      'expires_at', request.expires_at,
+      'expires_at', coalesce(request.expires_at, request.credits_expire_at),
+      'priority', coalesce(request.priority, 0),
       'original', '#' || request.original_seq,
       'counterparty', request.counterparty,
       'announced', request.announced)));

@@ -14,6 +14,7 @@ begin
   v_request.account_id := hot.account_id;
   v_request.type := 'EXPIRY';
   v_request.amount := -_expire.amount;
+  v_request.original_seq := _expire.lot;
   v_hot.balance := hot.balance - _expire.amount;
   v_hot.seq := hot.seq + 1;
   perform pgledger._record(v_request, v_hot, -_expire.amount,

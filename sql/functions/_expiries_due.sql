@@ -1,5 +1,5 @@
--- A hold that expires gives back to its lots first: what it gives to a lot that has ended expires at
--- that moment, what it gives to one that ends later expires with it.
+-- A hold that expires gives back to its lots first: what it gives to a lot that has ended expires
+-- at that moment, what it gives to one that ends later expires with it.
 create or replace function pgledger._expiries_due(hot pgledger.balances, at timestamptz)
 returns table (due_at timestamptz, lot bigint, amount bigint)
 language sql stable

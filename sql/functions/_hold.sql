@@ -14,8 +14,8 @@ declare
   v_available bigint;
   v_lot bigint;
   v_is_low boolean;
-  v_attention_at timestamptz;
   v_answer pgledger.posting;
+  v_request pgledger._request;
 begin
   <<try>>
   begin
@@ -30,8 +30,7 @@ begin
         attention_at = least(b.attention_at, _hold.expires_at),
         held_in_lots = b.held_in_lots + case when b.head_lot is null then 0 else _hold.amount end,
         head_left = b.head_left - _hold.amount
-    where b.account_id = _hold.account_id
-      and b.attention_at > v_now
+    where b.account_id = _hold.account_id and b.attention_at > v_now
       and b.held <= 9223372036854775807 - _hold.amount
       and pgledger._allows(b.balance, b.held, b.floor, -_hold.amount)
       and pgledger._fits(b.head_lot, b.head_left, b.cap_left, -_hold.amount, true)
@@ -61,19 +60,14 @@ begin
       return case when v_is_low
         then pgledger._watched(v_answer, -_hold.amount, _hold.reference) else v_answer end;
     end;
-    v_attention_at := pgledger._attention_at(_hold.account_id);
-    update pgledger.balances b
-    set held = b.held - _hold.amount, pending_rows = b.pending_rows - 1,
-        attention_at = v_attention_at,
-        held_in_lots = b.held_in_lots - case when b.head_lot is null then 0 else _hold.amount end,
-        head_left = b.head_left + _hold.amount
-    where b.account_id = _hold.account_id;
+    perform pgledger._take_back_hold(_hold.account_id, _hold.amount);
   end;
-  return pgledger._post_under_lock(row(
-    _hold.account_id, -_hold.amount, 'USAGE', _hold.key, true, null, 'REFUSE', _hold.reference,
-    null, _hold.metadata, _hold.raise_refusals, _hold.expires_at, null,
-    null, null, null, null, null, null
-  )::pgledger._request);
+  v_request := pgledger._asked(
+    _hold.account_id, -_hold.amount, 'USAGE', _hold.key, 'REFUSE', _hold.reference, _hold.metadata,
+    _hold.raise_refusals);
+  v_request.announced := true;
+  v_request.expires_at := _hold.expires_at;
+  return pgledger._post_under_lock(v_request);
 end;
 $$;
 

@@ -8,8 +8,9 @@ begin atomic
   from pgledger.lots l
   left join (
     select d.lot,
-      sum(d.amount) filter (where t.type <> 'EXPIRY') as drawn,
-      sum(d.amount) filter (where t.type = 'EXPIRY') as expired
+      sum(d.amount) filter (where (t.type = 'EXPIRY' and t.original_seq = d.lot) is not true)
+        as drawn,
+      sum(d.amount) filter (where t.type = 'EXPIRY' and t.original_seq = d.lot) as expired
     from pgledger.transaction_draws d
     join pgledger.transactions t on t.account_id = d.account_id and t.seq = d.seq
     where d.account_id = _lots_told.account_id and d.lot is not null

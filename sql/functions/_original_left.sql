@@ -7,14 +7,9 @@ begin atomic
         select sum(t.amount)
         from pgledger.transactions t
         where t.account_id = _original_left.account_id and t.original_seq = _original_left.seq
-      )), 0)
-      -- A refund is of money that was paid, whatever became of the credits.
-      - coalesce((
-        select l.expired
-        from pgledger.lots l
-        where l.account_id = _original_left.account_id and l.seq = _original_left.seq
-          and o.type <> 'TOP_UP'
-      ), 0),
+          -- A refund is of money that was paid, whatever became of the credits.
+          and (t.type <> 'EXPIRY' or o.type <> 'TOP_UP')
+      )), 0),
     0)::bigint
   from pgledger.transactions o
   where o.account_id = _original_left.account_id and o.seq = _original_left.seq;

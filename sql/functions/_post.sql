@@ -35,7 +35,7 @@ begin
         updated_at = greatest(b.updated_at, v_now),
         pool = b.pool + case when b.head_lot is null then _post.amount else 0 end,
         head_left = b.head_left + _post.amount, cap_left = b.cap_left + least(_post.amount, 0)
-    where b.account_id = _post.account_id and b.attention_at > v_now
+    where b.account_id = _post.account_id and b.attention_at > greatest(b.updated_at, v_now)
       and pgledger._allows(b.balance, b.held, b.floor, _post.amount)
       and pgledger._fits(b.head_lot, b.head_left, b.cap_left, _post.amount, _post.type = 'USAGE')
     returning b.balance, b.balance - b.held, b.seq, b.pending_rows, b.updated_at, b.head_lot,
@@ -52,8 +52,7 @@ begin
           _post.reference, _post.metadata, v_lot);
       else
         if v_pending_rows > 0 then
-          exit once when exists (
-            select from pgledger.pending_transactions p
+          exit once when exists (select from pgledger.pending_transactions p
             where p.account_id = _post.account_id and p.key = _post.key);
         end if;
         insert into pgledger.transactions (
@@ -63,21 +62,17 @@ begin
         on conflict (account_id, key) where key is not null do nothing;
         exit once when not found;
       end if;
-
       v_answer := row(_post.account_id, coalesce(_post.key, '#' || v_seq), v_seq, _post.type,
         _post.amount, _post.amount, v_balance, v_balance, v_available, 'POSTED', false, null,
         v_created_at)::pgledger.posting;
       return case when v_is_low
         then pgledger._watched(v_answer, _post.amount, _post.reference) else v_answer end;
     end;
-
     perform pgledger._take_back(_post.account_id, _post.amount);
   end;
-  return pgledger._post_under_lock(row(
-    _post.account_id, _post.amount, _post.type, _post.key, false, null, _post.shortfall,
-    _post.reference, null, _post.metadata, _post.raise_refusals, null, null, null, null,
-    null, null, null, null
-  )::pgledger._request);
+  return pgledger._post_under_lock(pgledger._asked(
+    _post.account_id, _post.amount, _post.type, _post.key, _post.shortfall, _post.reference,
+    _post.metadata, _post.raise_refusals));
 end;
 $$;
 

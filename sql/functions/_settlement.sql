@@ -4,12 +4,9 @@ create or replace function pgledger._settlement(
 language plpgsql immutable parallel safe
 as $$
 begin
-  return row(
+  return pgledger._asked(
     pgledger._checked_account(_settlement.account_id), null, null,
-    pgledger._checked_key(_settlement.key), false, null, 'REFUSE', null, null, null,
-    _settlement.raise_refusals, null, null, null,
-    null, null, null, null, null
-  )::pgledger._request;
+    pgledger._checked_key(_settlement.key), 'REFUSE', null, null, _settlement.raise_refusals);
 end;
 $$;
 

@@ -13,7 +13,8 @@ begin
   elsif pgledger._forms_lot(request) then
     return pgledger._form_lot(request, hot, _sources_of.applied);
   elsif _sources_of.applied > 0 then
-    return row('{}'::bigint[], '{}'::bigint[], -_sources_of.applied, 0, 'infinity')::pgledger._sources;
+    return row(
+      '{}'::bigint[], '{}'::bigint[], -_sources_of.applied, 0, 'infinity')::pgledger._sources;
   end if;
 
   select l.seq into v_own_lot

@@ -17,7 +17,8 @@ begin
   perform pgledger._check_request(v_request);
   v_request.amount := request.amount * case request.type when 'REFUND' then -1 else 1 end;
 
-  v_hot := pgledger._lock_balance(request.account_id);
+  -- What is due first: what expired of the original is not left to be undone.
+  v_hot := pgledger._settle_due(pgledger._lock_balance(request.account_id));
   select t.* into v_original
   from pgledger.transactions t
   where t.account_id = request.account_id

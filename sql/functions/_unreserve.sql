@@ -12,7 +12,8 @@ declare
   v_expires_at timestamptz;
 begin
   for v_part in
-    select case p.lot when 0 then r.lot else p.lot end as lot, coalesce(r.amount, -p.amount) as amount
+    select case p.lot when 0 then r.lot else p.lot end as lot,
+      coalesce(r.amount, -p.amount) as amount
     from pgledger.pending_transactions p
     left join pgledger.reservations r
       on p.lot = 0 and r.account_id = hot.account_id and r.key = p.key

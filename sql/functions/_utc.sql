@@ -1,5 +1,5 @@
 create or replace function pgledger._utc(at timestamptz) returns text
-language sql immutable parallel safe
+language sql stable parallel safe
 return to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
 
 comment on function pgledger._utc(timestamptz) is

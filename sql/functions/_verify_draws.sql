@@ -25,8 +25,8 @@ begin atomic
       coalesce(t.lot, 0) = 0 or coalesce(l.seq < t.seq, false), 'a lot before #' || t.seq,
       coalesce('#' || l.seq, 'none')),
     ('an expiry is of one lot, from its end on',
-      t.type <> 'EXPIRY'
-        or coalesce(t.amount < 0
+      t.type <> 'EXPIRY' or t.original_seq is null
+        or coalesce(t.amount < 0 and t.lot = t.original_seq
           and t.created_at >= least(l.expires_at, l.granted_expires_at), false),
       'from ' || coalesce(least(l.expires_at, l.granted_expires_at)::text, 'no lot'),
       t.created_at::text)

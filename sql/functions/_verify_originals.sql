@@ -4,7 +4,8 @@ language sql stable
 begin atomic
   select r.rule, u.seq, u.key, r.expected, r.found
   from (
-    select t.*, sum(t.amount) over (partition by t.original_seq order by t.seq) as undone
+    select t.*, sum(t.amount) filter (where t.type <> 'EXPIRY')
+        over (partition by t.original_seq order by t.seq) as undone
     from pgledger.transactions t
     where t.account_id = _verify_originals.account_id and t.original_seq is not null
   ) u
@@ -19,7 +20,8 @@ begin atomic
           and (
             u.type = case o.type when 'TOP_UP' then 'REFUND' else 'REVERSAL' end
               ::pgledger.transaction_type
-            or u.key = '#revoke-' || o.seq)
+            or u.key = '#revoke-' || o.seq
+            or (u.type = 'EXPIRY' and u.lot = o.seq))
           and o.type not in ('REVERSAL', 'REFUND', 'EXPIRY', 'TRANSFER'),
         true),
       'the opposite of ' || o.type || ' ' || o.amount, u.type || ' ' || u.amount),

@@ -5,6 +5,8 @@ language plpgsql stable
 as $$
 declare
   v_place text := case
+    when lot.seq is null and posted.running_balance < 0
+      then 'the pool, which owes up to ' || -posted.running_balance || ' of it: a debt'
     when lot.seq is null then 'the pool: priority 0, never expires'
     when lot.priority = 0 then 'priority 0, before the pool because it expires'
     when lot.priority < 0 then 'priority ' || lot.priority || ', before the pool'

@@ -17,7 +17,7 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_is_hold boolean := add_transaction.amount < 0 and not add_transaction.is_active;
+  v_request pgledger._request;
 begin
   if add_transaction.priority is null then
     perform pgledger._reject('priority', null, 'A whole number; the pool''s priority is 0.');
@@ -39,15 +39,21 @@ begin
       'REFUSE', add_transaction.raise_refusals);
   end if;
 
-  return pgledger._post_under_lock(row(
+
+  v_request := pgledger._asked(
     add_transaction.account_id, add_transaction.amount, add_transaction.type, add_transaction.key,
-    not add_transaction.is_active, add_transaction.ceiling_balance,
     case when add_transaction.fail_insufficient_credits is false then 'FORCE' else 'REFUSE' end,
-    add_transaction.reference, add_transaction.external_id, add_transaction.metadata,
-    add_transaction.raise_refusals,
-    case when v_is_hold then add_transaction.expires_at end, null, null, null, null,
-    case when not v_is_hold then add_transaction.expires_at end, add_transaction.priority, null
-  )::pgledger._request);
+    add_transaction.reference, add_transaction.metadata, add_transaction.raise_refusals);
+  v_request.announced := not add_transaction.is_active;
+  v_request.ceiling_balance := add_transaction.ceiling_balance;
+  v_request.external_id := add_transaction.external_id;
+  v_request.priority := add_transaction.priority;
+  if add_transaction.amount < 0 and v_request.announced then
+    v_request.expires_at := add_transaction.expires_at;
+  else
+    v_request.credits_expire_at := add_transaction.expires_at;
+  end if;
+  return pgledger._post_under_lock(v_request);
 end;
 $$;
 

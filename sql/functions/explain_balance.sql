@@ -23,34 +23,37 @@ begin
   return query
     select i.item, i.lot, i.key, i.amount, i.expires_at, i.words
     from (
-      select 1 as place, 'pool' as item, null::bigint as lot, null::text as key,
+      select 1 as place, 0::bigint as rank, 'pool' as item, null::bigint as lot, null::text as key,
         greatest(v_pool, 0) as amount, null::timestamptz as expires_at,
         'credits without an expiry or a priority' as words
       union all
-      select 2, 'lot', l.lot, l.key, l.remaining + l.held, l.expires_at,
+      select 2, row_number() over (order by l.priority, l.expires_at, l.lot), 'lot', l.lot, l.key,
+        l.remaining + l.held, l.expires_at,
         'priority ' || l.priority || case when l.held > 0 then ', held: ' || l.held else '' end
       from pgledger.lots(v_account, false, 10000) l
       union all
-      select 3, 'debt', null, null, v_pool, null, 'the next credits pay it first'
+      select 3, 0, 'debt', null, null, v_pool, null, 'the next credits pay it first'
       where v_pool < 0
       union all
-      select 4, 'balance', null, null, v_hot.balance, null, 'all of the above'
+      select 4, 0, 'balance', null, null, v_hot.balance, null, 'all of the above'
       union all
-      select 5, 'held', null, null, -v_hot.held, null, 'reserved by open holds'
+      select 5, 0, 'held', null, null, -v_hot.held, null, 'reserved by open holds'
       union all
-      select 6, 'available', null, null, v_hot.balance - v_hot.held, null, 'can be spent or held'
+      select 6, 0, 'available', null, null, v_hot.balance - v_hot.held, null, 'can be spent or held'
       union all
-      select 7, 'due', d.lot, d.key, d.amount, d.due_at,
+      select 7, row_number() over (order by d.due_at), 'due', d.lot,
+        coalesce(d.key, t.key, '#' || d.lot), d.amount, d.due_at,
         case when d.lot is null then 'refill' else 'expiry' end
           || ' counted above, posted with the next write'
       from pgledger._due(v_row, v_now) d
+      left join pgledger.transactions t on t.account_id = v_account and t.seq = d.lot
       union all
-      select 8, 'refill', null, n.plan, p.amount, n.refill_at,
+      select 8, 0, 'refill', null, n.plan, p.amount, n.refill_at,
         case p.policy when 'TOP_UP_TO' then 'plan, fills up to the amount' else 'plan' end
       from pgledger._plan_now(v_account, v_now) n
       join pgledger.plans p on p.code = n.plan
     ) i
-    order by i.place, i.item = 'due', i.expires_at, i.lot;
+    order by i.place, i.rank;
 end;
 $$;
 

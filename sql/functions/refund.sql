@@ -12,13 +12,15 @@ create or replace function pgledger.refund(
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_request pgledger._request;
 begin
-  return pgledger._undo(row(
-    refund.account_id, refund.amount, 'REFUND', refund.key, false, null,
+  v_request := pgledger._asked(
+    refund.account_id, refund.amount, 'REFUND', refund.key,
     case when refund.fail_insufficient_credits is false then 'FORCE' else 'REFUSE' end,
-    refund.reference, refund.external_id, refund.metadata, refund.raise_refusals,
-    null, null, null, null, null, null, null, null
-  )::pgledger._request, refund.original_key);
+    refund.reference, refund.metadata, refund.raise_refusals);
+  v_request.external_id := refund.external_id;
+  return pgledger._undo(v_request, refund.original_key);
 end;
 $$;
 

@@ -11,17 +11,19 @@ create or replace function pgledger.reverse_transaction(
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_request pgledger._request;
 begin
   if reverse_transaction.extend <= interval '0' then
     perform pgledger._reject('extend', reverse_transaction.extend::text,
       'Extend lots that have ended by a time above 0, or not at all.');
   end if;
-  return pgledger._undo(row(
+  v_request := pgledger._asked(
     reverse_transaction.account_id, reverse_transaction.amount, 'REVERSAL',
-    reverse_transaction.key, false, null, 'REFUSE', reverse_transaction.reference, null,
-    reverse_transaction.metadata, reverse_transaction.raise_refusals,
-    null, null, null, null, null, null, null, reverse_transaction.extend
-  )::pgledger._request, reverse_transaction.original_key);
+    reverse_transaction.key, 'REFUSE', reverse_transaction.reference,
+    reverse_transaction.metadata, reverse_transaction.raise_refusals);
+  v_request.extend := reverse_transaction.extend;
+  return pgledger._undo(v_request, reverse_transaction.original_key);
 end;
 $$;
 
@@ -36,5 +38,5 @@ comment on function pgledger.reverse_transaction(
   'the key changes nothing and answers with the original reversal. Refuses with LG002, LG004 '
   '(closed), LG006, LG009, 22003, 22023 (cannot be reversed) and 22004.';
 
-revoke all on function
-  pgledger.reverse_transaction(text, text, bigint, text, text, jsonb, interval, boolean) from public;
+revoke all on function pgledger.reverse_transaction(
+  text, text, bigint, text, text, jsonb, interval, boolean) from public;

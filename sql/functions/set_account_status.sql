@@ -8,6 +8,7 @@ as $$
 declare
   v_account pgledger.accounts;
   v_balance bigint;
+  v_pool bigint;
   v_pending bigint;
   v_before pgledger.account_status;
   v_attention_at timestamptz;
@@ -22,23 +23,25 @@ begin
 
   if set_account_status.status = 'CLOSED' then
     v_now := clock_timestamp();
-    select b.balance, count(p.key) into strict v_balance, v_pending
+    select b.balance, b.pool, count(p.key) into strict v_balance, v_pool, v_pending
     from pgledger.balances b
     left join pgledger.pending_transactions p
       on p.account_id = b.account_id
       and pgledger._pending_status(p.status, p.expires_at, v_now) = 'PENDING'
     where b.account_id = v_account.account_id
-    group by b.balance;
+    group by b.balance, b.pool;
 
-    if v_balance <> 0 or v_pending > 0 then
+    -- Credits in a lot would expire, and leave a closed account with the debt that they cover.
+    if v_balance <> 0 or v_pool <> 0 or v_pending > 0 then
       raise exception using
         errcode = '55000',
         message = 'account not empty',
         detail = jsonb_build_object(
           'account_id', v_account.account_id,
           'balance', v_balance,
+          'in_lots', v_balance - v_pool,
           'pending', v_pending)::text,
-        hint = 'Bring the balance to 0 and settle what is pending, then close the account.';
+        hint = 'Bring the balance and each lot to 0, settle what is pending, then close it.';
     end if;
   end if;
 
@@ -68,8 +71,9 @@ $$;
 comment on function pgledger.set_account_status(text, pgledger.account_status) is
   'Opens, freezes or closes an account and answers with its settings. FROZEN refuses debits '
   'that ask, not credits, and not movements with fail_insufficient_credits => false. CLOSED '
-  'refuses everything; 55000 unless the balance is 0 and nothing is pending; it ends the '
-  'account''s plan. A repeat changes nothing. Refuses with LG003, 55000, 22023 and 22004.';
+  'refuses everything; 55000 unless the balance is 0, in each lot as well, and nothing is '
+  'pending; it ends the account''s plan. A repeat changes nothing. Refuses with LG003, 55000, '
+  '22023 and 22004.';
 
 revoke all on function
   pgledger.set_account_status(text, pgledger.account_status) from public;

@@ -45,4 +45,5 @@ comment on function pgledger.top_up(
   'Refuses with LG002, LG004, LG005, 22003, 22023 and 22004.';
 
 revoke all on function pgledger.top_up(
-  text, bigint, text, boolean, bigint, text, text, jsonb, timestamptz, integer, boolean) from public;
+  text, bigint, text, boolean, bigint, text, text, jsonb, timestamptz, integer, boolean)
+  from public;

@@ -20,10 +20,10 @@ begin
     perform pgledger._reject('amount', transfer.amount::text,
       'A transfer is a positive whole number of minor units.');
   end if;
-  v_debit := row(
-    transfer.from_account_id, -transfer.amount, 'TRANSFER', transfer.key, false, null, 'REFUSE',
-    transfer.reference, null, transfer.metadata, transfer.raise_refusals,
-    null, null, transfer.to_account_id, null, null, null, null, null)::pgledger._request;
+  v_debit := pgledger._asked(
+    transfer.from_account_id, -transfer.amount, 'TRANSFER', transfer.key, 'REFUSE',
+    transfer.reference, transfer.metadata, transfer.raise_refusals);
+  v_debit.counterparty := transfer.to_account_id;
   v_credit := v_debit;
   v_credit.account_id := pgledger._checked_account(transfer.to_account_id);
   v_credit.amount := transfer.amount;

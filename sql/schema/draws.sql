@@ -10,6 +10,7 @@ create table if not exists pgledger.draws (
 comment on table pgledger.draws is
   'Which lots paid how much of a transaction, where several did; where one did, its column lot '
   'says so. See the view transaction_draws for both.';
+comment on column pgledger.draws.seq is 'The seq of the transaction.';
 comment on column pgledger.draws.place is '1, 2, 3 and so on, in draw order.';
 comment on column pgledger.draws.lot is 'The lot that paid, by its seq; null: the pool.';
 comment on column pgledger.draws.amount is
@@ -25,8 +26,12 @@ where t.amount < 0 or t.lot is not null or t.type = 'REVERSAL';
 
 comment on view pgledger.transaction_draws is
   'Which lot paid how much of each debit, or got how much back of each reversal: one row per '
-  'source, in draw order. amount is above 0 for what was drawn, below 0 for what was given back, '
-  'minor units; lot is null for the pool.';
+  'source, whether one paid or several did.';
+comment on column pgledger.transaction_draws.seq is 'The seq of the transaction.';
+comment on column pgledger.transaction_draws.place is '1, 2, 3 and so on, in draw order.';
+comment on column pgledger.transaction_draws.lot is 'The lot, by its seq; null: the pool.';
+comment on column pgledger.transaction_draws.amount is
+  'Minor units: above 0 what was drawn, below 0 what was given back.';
 
 create table if not exists pgledger.reservations (
   account_id text not null,
@@ -40,6 +45,7 @@ create table if not exists pgledger.reservations (
 comment on table pgledger.reservations is
   'In which lots an open hold reserves how much, where it does in several; where it does in one, '
   'pending_transactions.lot says so. Gone when the hold is settled.';
+comment on column pgledger.reservations.key is 'The key of the hold.';
 comment on column pgledger.reservations.place is '1, 2, 3 and so on, in draw order.';
 comment on column pgledger.reservations.lot is 'The lot, by its seq; null: the pool.';
 comment on column pgledger.reservations.amount is 'Minor units, above 0.';

@@ -47,7 +47,8 @@ comment on column pgledger.transactions.reference is
 comment on column pgledger.transactions.external_id is
   'The payment provider''s id; one effect per account and direction, ever.';
 comment on column pgledger.transactions.original_seq is
-  'Which transaction of the account a refund or reversal undoes, in part or whole; else null.';
+  'Which transaction of the account a refund or reversal undoes, in part or whole; of an expiry, '
+  'the credit whose lot expired; else null.';
 comment on column pgledger.transactions.counterparty is
   'The account on the other side of a transfer; else null.';
 comment on column pgledger.transactions.counterparty_seq is

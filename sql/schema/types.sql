@@ -170,7 +170,7 @@ comment on column pgledger.transaction.status is 'POSTED, PENDING, CANCELLED or 
 comment on column pgledger.transaction.expires_at is
   'From this instant on a hold reserves nothing; null where it does not expire.';
 comment on column pgledger.transaction.original_seq is
-  'The seq of the transaction that a refund or reversal undoes; else null.';
+  'The seq of the transaction that a refund or reversal undoes, or whose lot expired; else null.';
 comment on column pgledger.transaction.counterparty is
   'The account on the other side of a transfer; else null.';
 
