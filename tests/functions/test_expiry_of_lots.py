@@ -168,7 +168,7 @@ def test_an_expiry_is_a_transaction_like_others(due: Ledger) -> None:
         "metadata": {},
         "created_at": DUE_A,
         "expires_at": None,
-        "original_seq": None,
+        "original_seq": 2,
         "counterparty": None,
     }
     assert (paid(due, "#5"), paid(due, "#6")) == ([("A", 20)], [("B", 30)])

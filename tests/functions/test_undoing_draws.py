@@ -184,10 +184,9 @@ def test_the_reversal_comes_before_the_expiry(spent: Ledger) -> None:
     assert (row["running_balance"], row["balance"]) == (30, 20)
     assert expiries(spent) == [("A", 10, row["created_at"])]
     assert (left(spent), head(spent), pool(spent)) == ({"B": 10}, ("B", 10), 10)
-    again = replayed(
-        spent, "reverse_transaction", account_id="a", original_key="s", key="r", amount=25
-    )
-    assert (again["running_balance"], again["balance"]) == (30, 20)
+    again = back(spent, 25, key="r")
+    assert (again["replayed"], again["running_balance"], again["balance"]) == (True, 30, 20)
+    assert len(journal(spent)) == 6
     assert unreckoned(spent) == []
 
 
