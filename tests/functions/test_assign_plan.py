@@ -170,6 +170,19 @@ def test_another_plan_takes_over_with_the_next_period(ledger: Ledger) -> None:
     assert in_order(ledger)
 
 
+def test_another_plan_takes_over_to_the_microsecond(ledger: Ledger) -> None:
+    assign(ledger, "pro")
+    assign(ledger, "basic")
+    for at, code, waiting in [
+        (midnight(1) - TICK, "pro", "basic"),
+        (midnight(1), "basic", None),
+        (midnight(2), "basic", None),
+    ]:
+        (row,) = ledger.execute("select * from pgledger._plan_now('a', %s)", [at]).fetchall()
+        assert (row["plan"], row["next_plan"]) == (code, waiting)
+        assert (row["starts_at"] == midnight(1)) == (code == "basic")
+
+
 def test_the_last_word_is_the_plan_that_takes_over(ledger: Ledger) -> None:
     assign(ledger, "pro")
     assign(ledger, "basic")
