@@ -62,6 +62,11 @@ GOOD: dict[str, dict[str, object]] = {
     "list_events": {"account_id": "b"},
     "run_due": {},
     "verify": {"account_id": "a"},
+    "revoke_lot": {"account_id": "a", "key": "lot"},
+    "lots": {"account_id": "a"},
+    "expiring": {"account_id": "a"},
+    "explain_transaction": {"account_id": "a", "key": "k"},
+    "explain_balance": {"account_id": "a"},
 }
 # Null stands for all accounts here.
 ALL_ACCOUNTS = {"list_events", "verify"}
@@ -77,6 +82,7 @@ REFUSED: dict[str, list[Any]] = {
     "daily_count_limit": [0, -1, LOWEST],
     "enabled": [None],
     "expires_at": ["infinity", "-infinity", "2000-01-01"],
+    "extend": ["0", "-1 s", "178000000 years"],
     "external_id": NO_LABEL,
     "from_account_id": [*NO_ACCOUNT, "b", "unknown"],
     "is_active": [None],
@@ -87,6 +93,8 @@ REFUSED: dict[str, list[Any]] = {
     "mode": [None, "", "intent", "POST", HUGE],
     "monthly_amount_limit": [0, 4, -1, LOWEST],
     "monthly_count_limit": [0, -1, LOWEST],
+    "priority": [None],
+    "within": [None, "0", "-1 s", "178000000 years"],
     "original_key": [None, *NO_LABEL, "unknown", "#", "#0", "#99", "#-1"],
     "reason": ["", "x" * 1001, HUGE],
     "reference": NO_LABEL,
@@ -113,6 +121,8 @@ REFUSED_BY: dict[tuple[str, str], list[Any]] = {
     ("list_events", "account_id"): NO_LABEL,
     ("get_transaction", "key"): [None, *NO_LABEL],
     ("history", "type"): ["", "top_up", "HOLD", HUGE],
+    ("revoke_lot", "key"): [None, *NO_LABEL, "unknown", "k", "spent", "pending", "#", "#99"],
+    ("explain_transaction", "key"): [None, *NO_LABEL],
     ("open_account", "min_balance"): [None, 1, HIGHEST],
     ("verify", "account_id"): NO_LABEL,
 }
@@ -131,6 +141,10 @@ FREE: dict[str, list[Any]] = {
     "mode": ["INTENT", "INSTANT"],
     "enabled": [True, False],
     "expires_at": [None, "2200-01-01"],
+    "priority": [0, -(2**31), 2**31 - 1],
+    "extend": [None, "1 microsecond", "100 years"],
+    "within": ["1 microsecond", "100 years"],
+    "include_closed": [None, True, False],
     "visibility_timeout": ["1 microsecond", "1 day", "24 hours"],
 }
 FREE_BY: dict[tuple[str, str], list[Any]] = {
@@ -145,6 +159,10 @@ FREE_BY: dict[tuple[str, str], list[Any]] = {
     ("reverse_transaction", "amount"): [None, 1, 10],
     ("reverse_transaction", "original_key"): ["spent", "#2"],
     ("release", "reason"): [None, "x" * 1000],
+    ("add_transaction", "expires_at"): [None, "2200-01-01"],
+    ("revoke_lot", "key"): ["lot", "#4"],
+    ("revoke_lot", "reason"): [None, "x" * 1000],
+    ("explain_transaction", "key"): ["k", "held", "unknown", "#1", "#99"],
     ("set_auto_top_up", "amount"): [1, HIGHEST],
     ("check_auto_top_up", "reference"): [None, "\N{PILE OF POO}" * 255],
     ("ack_events", "account_ids"): [["b"], ["unknown"], [""]],
@@ -190,10 +208,12 @@ def short(given: object) -> str:
 def cases() -> Iterator[tuple[str, str]]:
     parameters_of: dict[str, str] = {
         "open_account": "account_id currency min_balance metadata",
-        "add_transaction": "account_id amount type key is_active reference external_id metadata",
+        "add_transaction": "account_id amount type key is_active reference external_id metadata"
+        " expires_at priority",
         "spend": "account_id amount key reference metadata shortfall",
-        "top_up": "account_id amount key is_active reference external_id metadata",
-        "grant_credits": "account_id amount key reference metadata",
+        "top_up": "account_id amount key is_active reference external_id metadata"
+        " expires_at priority",
+        "grant_credits": "account_id amount key expires_at priority reference metadata",
         "enable_transaction": "account_id key external_id metadata amount",
         "cancel_transaction": "account_id key reason",
         "get_credits": "account_id",
@@ -209,7 +229,7 @@ def cases() -> Iterator[tuple[str, str]]:
         "capture": "account_id key amount metadata",
         "release": "account_id key reason",
         "refund": "account_id original_key amount key external_id reference metadata",
-        "reverse_transaction": "account_id original_key amount key reference metadata",
+        "reverse_transaction": "account_id original_key amount key reference metadata extend",
         "transfer": "from_account_id to_account_id amount key reference metadata",
         "set_auto_top_up": "account_id threshold amount mode enabled daily_count_limit"
         " daily_amount_limit monthly_count_limit monthly_amount_limit",
@@ -221,6 +241,11 @@ def cases() -> Iterator[tuple[str, str]]:
         "list_events": "account_id limit_count",
         "run_due": "limit_count",
         "verify": "account_id",
+        "revoke_lot": "account_id key reason",
+        "lots": "account_id limit_count",
+        "expiring": "account_id within",
+        "explain_transaction": "account_id key",
+        "explain_balance": "account_id",
     }
     for function, names in parameters_of.items():
         for parameter in names.split():
@@ -239,6 +264,7 @@ def filled(db: Ledger) -> Ledger:
     ask(db, "hold", account_id="a", amount=10, key="held")
     ask(db, "open_account", account_id="b")
     ask(db, "set_account_status", account_id="b", status="FROZEN")
+    ask(db, "grant_credits", account_id="a", amount=50, key="lot", expires_at="2100-01-01")
     return db
 
 

@@ -15,6 +15,8 @@ def test_an_unknown_account_has_no_status(db: Ledger) -> None:
         "min_balance": 0,
         "debt_floor": 0,
         "low_balance_level": None,
+        "next_expiry_at": None,
+        "next_expiry_amount": None,
     }
     assert everything(db) == before
 
@@ -36,6 +38,8 @@ def test_the_balance_and_the_settings_are_told(db: Ledger) -> None:
         "min_balance": -5,
         "debt_floor": -9,
         "low_balance_level": 20,
+        "next_expiry_at": None,
+        "next_expiry_amount": None,
     }
 
 
