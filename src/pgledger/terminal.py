@@ -248,12 +248,12 @@ _DEEDS = {
 
 
 def show_history(
-    page: Sequence[Transaction], unit: Unit, *, times: bool = True, indent: int = 0
+    page: Sequence[Transaction], unit: Unit, *, without: Collection[str] = (), indent: int = 0
 ) -> None:
-    """Show a page of the journal."""
+    """Show a page of the journal, ``without`` some of its columns."""
     columns: dict[str, tuple[bool, Callable[[Transaction], object]]] = {
         "seq": (True, lambda row: row.seq),
-        "at (UTC)": (False, lambda row: when(row.created_at) if times else None),
+        "at (UTC)": (False, lambda row: when(row.created_at)),
         "type": (False, lambda row: row.type),
         "amount": (True, lambda row: unit.show(row.amount)),
         "balance": (True, lambda row: unit.show(row.running_balance or 0)),
@@ -262,7 +262,8 @@ def show_history(
         "external": (False, lambda row: row.external_id),
         "note": (False, lambda row: _note(row, unit)),
     }
-    say_columns(columns, page, always={"amount", "balance"}, indent=indent)
+    shown = {name: column for name, column in columns.items() if name not in without}
+    say_columns(shown, page, always={"amount", "balance"}, indent=indent)
     if not indent:
         say(
             f"amounts in {unit.code}"
@@ -349,7 +350,7 @@ def show_step(number: int, step: Step) -> None:
         say(*wrap(f"-> {deed.answer}", 80, initial_indent="     ", subsequent_indent="        "))
     if step.history:
         say("")
-        show_history(step.history, Unit("CREDIT"), times=False, indent=3)
+        show_history(step.history, Unit("CREDIT"), without={"at (UTC)"}, indent=3)
         now = step.balance
         say(f"   balance {now.balance}, held {now.held}, available {now.available}")
     say("")

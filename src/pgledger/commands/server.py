@@ -161,7 +161,8 @@ def demo(session: Session) -> None:
         say_json({"steps": steps, "history": history})
         return
     say("The journal of alice, newest first:", "")
-    terminal.show_history(history, Unit("CREDIT"), times=False)
+    # What leaves room for a terminal of 80 columns.
+    terminal.show_history(history, Unit("CREDIT"), without={"at (UTC)", "external"})
     say(
         "",
         "Now on a server of your own, which keeps its data:",
