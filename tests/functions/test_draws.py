@@ -324,6 +324,38 @@ def test_what_no_lot_covers_is_a_debt_of_the_pool(three: Ledger, way: str) -> No
     assert unreckoned(three) == []
 
 
+@pytest.mark.parametrize("verb", ["spend", "hold"])
+@pytest.mark.parametrize(
+    ("amount", "expected"),
+    [
+        (10, [("A", 10)]),
+        (14, [("A", 10), ("B", 4)]),
+        (20, [("A", 10), ("B", 10)]),
+        (23, [("A", 10), ("B", 10), ("late", 3)]),
+        (30, [("A", 10), ("B", 10), ("late", 10)]),
+        (33, [("A", 10), ("B", 10), ("late", 10), (None, 3)]),
+    ],
+)
+def test_a_debt_beside_lots_is_not_paid_by_what_is_drawn(
+    db: Ledger, verb: str, amount: int, expected: list[tuple[str | None, int]]
+) -> None:
+    give(db, "A", 10, day(1))
+    give(db, "B", 10, day(2))
+    give(db, "late", 10, priority=1)
+    ask(db, "spend", account_id="a", amount=30, key="before")
+    given = {"account_id": "a", "type": "ADJUSTMENT", "fail_insufficient_credits": False}
+    ask(db, "add_transaction", **given, amount=-4)
+    ask(db, "reverse_transaction", account_id="a", original_key="before")
+    ask(db, "set_limits", account_id="a", min_balance=-100)
+    assert (pool(db), head(db), sum(left(db).values())) == (-4, ("A", 10), 30)
+    ask(db, verb, account_id="a", amount=amount, key="s")
+    if verb == "hold":
+        ask(db, "capture", account_id="a", key="s")
+    assert paid(db, "s") == expected
+    assert pool(db) == -4 - dict(expected).get(None, 0)
+    assert unreckoned(db) == []
+
+
 def test_a_floor_above_nothing_is_kept_over_lots(three: Ledger) -> None:
     ask(three, "set_limits", account_id="a", min_balance=-5)
     details = refused(three, "LG001", "spend", account_id="a", amount=36)

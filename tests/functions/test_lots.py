@@ -170,6 +170,14 @@ def test_what_holds_reserve_beyond_the_pool_is_paid_as_a_debt_is(db: Ledger) -> 
     assert unreckoned(db) == []
 
 
+def test_what_holds_reserve_in_lots_is_no_debt(db: Ledger) -> None:
+    give(db, "A", 10, day(1))
+    ask(db, "hold", account_id="a", amount=8, key="h")
+    give(db, "B", 10, day(2))
+    assert (pool(db), left(db)) == (0, {"A": 2, "B": 10})
+    assert unreckoned(db) == []
+
+
 def test_a_debt_that_is_paid_does_not_come_back_when_the_lot_expires(db: Ledger) -> None:
     ask(db, "open_account", account_id="a", min_balance=-50)
     ask(db, "spend", account_id="a", amount=30, key="spent")

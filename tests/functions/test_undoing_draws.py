@@ -229,6 +229,26 @@ def test_an_extension_keeps_what_goes_back_to_an_expired_lot(spent: Ledger) -> N
     assert unreckoned(spent) == []
 
 
+@pytest.mark.parametrize("ticks", [-1, 0, 1])
+def test_a_lot_is_extended_from_its_very_end_on(spent: Ledger, ticks: int) -> None:
+    # A journal that reaches into the future keeps its order, so this is when the next write is.
+    at = day(1) - timedelta(microseconds=ticks)
+    spent.execute("update pgledger.balances set updated_at = %s, attention_at = '2000-01-01'", [at])
+    assert back(spent, extend="1 hour")["created_at"] == at
+    rows = {each["key"]: each["expires_at"] for each in ask_all(spent, "lots", account_id="a")}
+    assert rows == {"A": day(1) if ticks > 0 else at + timedelta(hours=1), "B": day(2)}
+    assert unreckoned(spent) == []
+
+
+@pytest.mark.parametrize("ticks", [-1, 0, 1])
+def test_what_goes_back_expires_from_the_very_end_of_its_lot_on(spent: Ledger, ticks: int) -> None:
+    at = day(1) - timedelta(microseconds=ticks)
+    spent.execute("update pgledger.balances set updated_at = %s, attention_at = '2000-01-01'", [at])
+    assert back(spent)["created_at"] == at
+    assert expiries(spent) == ([] if ticks > 0 else [("A", 10, at)])
+    assert unreckoned(spent) == []
+
+
 def test_an_extension_does_not_bring_back_what_expired_before(spent: Ledger) -> None:
     back(spent, 16)
     let_pass(spent, "1 day")
