@@ -11,23 +11,21 @@ begin
   from pgledger._plan_now(_allowance.account_id, _allowance.at) n;
   select p.* into v_plan
   from pgledger.plans p
-  where p.code = v_on.plan and p.policy = 'RESET';
-  if not found then
-    return null;
-  end if;
+  where p.code = v_on.plan;
 
   v_anchor := case when v_plan.anchor = 'ACCOUNT' then v_on.starts_at end;
   v_key := pgledger._refill_key(v_plan, v_anchor, pgledger._period_number(
     v_plan.period, v_plan.time_zone, v_anchor, _allowance.at));
   return (
-    select t.seq
+    select l.seq
     from pgledger.transactions t
+    join pgledger.lots l on l.account_id = _allowance.account_id and l.seq = t.seq
     where t.account_id = _allowance.account_id and t.key = v_key);
 end;
 $$;
 
 comment on function pgledger._allowance(text, timestamptz) is
-  'The lot that a RESET plan granted an account for the period that holds an instant; null where '
-  'there is none. Private.';
+  'The lot that its plan granted an account for the period that holds an instant; null where '
+  'there is none: no plan, one that resets nothing, or not posted yet. Private.';
 
 revoke all on function pgledger._allowance(text, timestamptz) from public;

@@ -312,7 +312,35 @@ def test_a_plan_that_has_not_begun_can_be_replaced_at_once(ledger: Ledger) -> No
     assert journal(ledger) == [("GRANT", 10)]
 
 
+def test_the_allowance_of_a_plan_of_the_account_is_found(ledger: Ledger) -> None:
+    plan(ledger, "trial", 5, anchor="ACCOUNT", period="3 days")
+    assign(ledger, "trial", starts_at=datetime.now(UTC) - 2 * DAY)
+    assert ask(ledger, "get_plan", account_id="a")["allowance_left"] == 5
+    assign(ledger, "pro", at_once=True, expire_allowance=True)
+    assert journal(ledger) == [("GRANT", 5), ("EXPIRY", -5), ("GRANT", 100)]
+
+
 # What is due
+
+
+def test_a_plan_moves_on_when_its_refill_is_due_and_not_before(ledger: Ledger) -> None:
+    ask(ledger, "open_account", account_id="b")
+    ask(ledger, "assign_plan", account_id="b", plan="pro", starts_at=midnight(3) + HOUR)
+    assign(ledger, "pro")
+    assign(ledger, "basic")
+
+    def moved(account_id: str, at: datetime) -> tuple[str, datetime, str | None]:
+        value(ledger, "_advance_plan", account_id=account_id, at=at)
+        (row,) = ledger.execute(
+            "select * from pgledger.account_plans where account_id = %s", [account_id]
+        ).fetchall()
+        return row["plan"], row["refill_at"], row["next_plan"]
+
+    assert moved("a", midnight(1) - TICK) == ("pro", midnight(1), "basic")
+    assert moved("a", midnight(1)) == ("basic", midnight(2), None)
+    assert moved("a", midnight(9) + HOUR) == ("basic", midnight(10), None)
+    assert moved("b", midnight(3)) == ("pro", midnight(3) + HOUR, None)
+    assert moved("b", midnight(3) + HOUR) == ("pro", midnight(4), None)
 
 
 def test_what_is_due_of_the_old_plan_comes_first(ledger: Ledger) -> None:
