@@ -3,6 +3,7 @@
 As in test_concurrency: rounds that came out wrong are counted, and there are none.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import LiteralString
 
 import pytest
@@ -313,4 +314,74 @@ def test_an_older_snapshot_meets_a_conflict_and_draws_nothing(
             second.run("rollback")
             # Tried again, it is answered by what is there now.
             assert second.run(call).word in {"ok", "LG007", "LG009", "replayed"}
+    assert all_is_well(db)
+
+
+# While others write
+
+MIXED = """
+create procedure witness.mix(worker int, rounds int)
+language plpgsql
+as $$
+declare
+  v_key text;
+  v_account text;
+begin
+  for v_round in 1..rounds loop
+    v_key := worker || '-' || v_round;
+    v_account := 'r' || v_round % 2;
+    begin
+      perform pgledger.grant_credits(v_account, 5 + v_round % 7, priority => v_round % 3 - 1,
+        expires_at => clock_timestamp() + (1 + v_round % 20) * interval '1 millisecond');
+    exception when invalid_parameter_value then
+      null;
+    end;
+    commit;
+    perform pgledger.spend(v_account, 1 + v_round % 5, 's' || v_key, raise_refusals => false);
+    commit;
+    begin
+      perform pgledger.hold(v_account, 1 + v_round % 9, 'h' || v_key, raise_refusals => false,
+        expires_at => clock_timestamp() + (5 + v_round % 30) * interval '1 millisecond');
+    exception when invalid_parameter_value then
+      null;
+    end;
+    commit;
+    if v_round % 3 = 0 then
+      perform pgledger.capture(v_account, 'h' || v_key, raise_refusals => false);
+    elsif v_round % 3 = 1 then
+      perform pgledger.capture(v_account, 'h' || v_key, 1, raise_refusals => false);
+    elsif v_round % 6 = 2 then
+      perform pgledger.release(v_account, 'h' || v_key, raise_refusals => false);
+    end if;
+    commit;
+    if v_round % 2 = 0 then
+      perform pgledger.reverse_transaction(v_account, 's' || v_key, raise_refusals => false,
+        extend => case when v_round % 4 = 0 then interval '9 ms' end);
+    end if;
+    commit;
+  end loop;
+end
+$$;
+"""
+
+
+def test_it_adds_up_at_every_moment_while_others_write(connect: Connect, db: Connection) -> None:
+    db.execute(WITNESS)
+    db.execute(MIXED)
+    for account in ("r0", "r1"):
+        db.execute("select pgledger.grant_credits(%s, 1000)", [account])
+
+    def write(worker: int) -> None:
+        with connect() as connection:
+            connection.execute("call witness.mix(%s, 120)", [worker])
+
+    with ThreadPoolExecutor(2) as threads:
+        writers = [threads.submit(write, worker) for worker in range(2)]
+        looks = 0
+        while not all(writer.done() for writer in writers) or looks < 5:
+            assert unreckoned(db) == []
+            looks += 1
+    for writer in writers:
+        writer.result()
+    settle(db)
     assert all_is_well(db)
