@@ -39,7 +39,7 @@ begin
         detail = jsonb_build_object(
           'account_id', v_account.account_id,
           'balance', v_balance,
-          'in_lots', v_balance - v_pool,
+          'in_lots', coalesce(v_balance - v_pool, 0),
           'pending', v_pending)::text,
         hint = 'Bring the balance and each lot to 0, settle what is pending, then close it.';
     end if;

@@ -261,6 +261,7 @@ def test_a_key_used_for_something_else_is_a_conflict(db: Ledger, other: dict[str
         "amount": 10,
         "external_id": None,
         "expires_at": None,
+        "priority": 0,
         "original": None,
         "counterparty": None,
         "status": "POSTED",

@@ -184,6 +184,7 @@ def test_a_key_used_for_another_hold_is_a_conflict(db: Ledger, other: dict[str, 
         "amount": -4,
         "external_id": None,
         "expires_at": LATER.isoformat(),
+        "priority": 0,
         "original": None,
         "counterparty": None,
         "status": "PENDING",
@@ -267,7 +268,7 @@ def test_an_account_with_an_open_hold_is_not_closed(db: Ledger) -> None:
     ask(db, "open_account", account_id="a", min_balance=-10)
     ask(db, "hold", account_id="a", amount=4, key="k")
     details = refused(db, "55000", "set_account_status", account_id="a", status="CLOSED")
-    assert details == {"account_id": "a", "balance": 0, "pending": 1}
+    assert details == {"account_id": "a", "balance": 0, "in_lots": 0, "pending": 1}
     ask(db, "release", account_id="a", key="k")
     assert ask(db, "set_account_status", account_id="a", status="CLOSED")["status"] == "CLOSED"
     assert in_order(db)
