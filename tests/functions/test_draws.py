@@ -191,6 +191,27 @@ def test_a_repeated_spend_draws_once(three: Ledger) -> None:
     assert unreckoned(three) == []
 
 
+@pytest.mark.parametrize("verb", ["spend", "hold"])
+@pytest.mark.parametrize("taken_by", ["spend", "hold"])
+@pytest.mark.parametrize("first", [-1, 1])
+def test_a_key_that_is_taken_leaves_the_head_as_it_was(
+    db: Ledger, verb: str, taken_by: str, first: int
+) -> None:
+    # The lot is the head, or comes after the pool, which is it then.
+    give(db, "lot", 10, priority=first)
+    give(db, "pool", 10)
+    given = {"account_id": "a", "amount": 3, "key": "k", "raise_refusals": False}
+    ask(db, taken_by, **given)
+    expected = ("lot" if first < 0 else None, 7)
+    assert head(db) == expected
+    row = ask(db, verb, **given)
+    assert (row["replayed"], row["refusal"]) == (
+        (True, None) if verb == taken_by else (False, "LG002")
+    )
+    assert (head(db), pool(db)) == (expected, 10 if first < 0 or taken_by == "hold" else 7)
+    assert unreckoned(db) == []
+
+
 # What the balance row knows
 
 
