@@ -1,86 +1,34 @@
 """What the ledger promises, in plain Python: lists, a dict and arithmetic.
 
 The model knows nothing of balance rows, locks or paths: an account is its settings, the list of its
-posted movements, the dict of its announced ones and what it told the outbox; every answer is
-derived from those. Time is what `now` says; to move what is recorded into the past is to let it
-pass.
+posted movements, the dict of its announced ones, whose credits are whose, and what it told the
+outbox; every answer is derived from those. Time is what `now` says; to move what is recorded into
+the past is to let it pass.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
-from tests.model_auto_top_up import AutoTopUp, Past, Settings
-from tests.model_records import (
-    HIGHEST,
-    LOWEST,
-    Answer,
-    Event,
-    Misused,
-    Movement,
-    Refused,
-    Request,
-    now,
-)
+from tests.model_lots import NEVER
+from tests.model_records import Answer, Misused, Movement, Refused, Request
+from tests.model_settings import Configurable
 
 
 @dataclass
-class Account:
-    opened: bool = False
-    currency: str = "CREDIT"
-    status: str = "OPEN"
-    min_balance: int = 0
-    debt_floor: int = 0
-    low_balance_level: int | None = None
-    auto_top_up: AutoTopUp | None = None
-    posted: list[Movement] = field(default_factory=list)
-    announced: dict[str, Movement] = field(default_factory=dict)
-    events: list[Event] = field(default_factory=list)
-
-    @property
-    def known(self) -> bool:
-        return self.opened or bool(self.posted)
-
-    @property
-    def balance(self) -> int:
-        return sum(movement.amount for movement in self.posted)
-
-    @property
-    def held(self) -> int:
-        """What open holds reserve."""
-        open_ones = (m for m in self.announced.values() if m.status == "PENDING")
-        return sum(-m.amount for m in open_ones if m.amount < 0)
-
-    @property
-    def available(self) -> int:
-        return self.balance - self.held
-
-    def posted_under(self, key: str | None) -> Movement | None:
-        return next((m for m in self.posted if key is not None and m.key == key), None)
-
-    def posted_as(self, key: str) -> Movement | None:
-        """The posted transaction of a key or of #<seq>."""
-        return next((m for m in self.posted if key in (m.key, f"#{m.seq}")), None)
-
-    def find(self, key: str) -> Movement | None:
-        """The transaction of a key or of #<seq>: posted, or announced and not enabled."""
-        waiting = self.announced.get(key)
-        if waiting is not None and waiting.status == "ENABLED":
-            waiting = None
-        return self.posted_as(key) or waiting
-
-    # Postings
+class Account(Configurable):
+    # Recording
 
     def add(self, request: Request, *, generated_key: str = "#") -> Answer:
         """Post or announce; `generated_key` is what an announcement without a key is known as."""
-        if request.announced and request.amount < 0 and request.shortfall == "FORCE":
+        is_debit = request.amount < 0
+        if is_debit and (
+            (request.announced and request.shortfall == "FORCE")
+            or (not request.announced and request.expires_at is not None)
+            or request.priority != 0
+        ):
             raise Misused("22023")
         return self.replayed(request) or self.settle_and_record(request, generated_key)
-
-    def replayed(self, request: Request) -> Answer | None:
-        original = self._by_key(request) or self._by_external_id(request)
-        return None if original is None else Answer(original, replayed=True)
 
     def settle_and_record(self, request: Request, generated_key: str) -> Answer:
         self.settle()
@@ -88,186 +36,22 @@ class Account:
             type=request.type,
             amount=self.judge(request),
             requested=request.amount,
+            at=self.now,
             key=request.key,
             reference=request.reference,
             external_id=request.external_id,
             metadata=request.metadata,
+            expires_at=request.expires_at,
+            priority=request.priority,
             original=request.original,
             counterparty=request.counterparty,
         )
         if request.announced:
             movement.key = request.key or generated_key
-            movement.expires_at = request.expires_at
-            self._announce(movement)
+            self.announce(movement)
         else:
-            self.post(movement)
+            self.post(movement, extend=request.extend)
         return Answer(movement, replayed=False)
-
-    def _by_key(self, request: Request) -> Movement | None:
-        announced = self.announced.get(request.key or "")
-        posted = self.posted_under(request.key)
-        original = announced or posted
-        if original is None:
-            return None
-        given = {m.external_id for m in (announced, posted) if m and m.external_id is not None}
-        if (
-            request.announced is (announced is not None)
-            and request.type == original.type
-            and request.amount == original.requested
-            and request.original == (posted.original if posted else None)
-            and request.counterparty == (posted.counterparty if posted else None)
-            and request.expires_at == (announced.expires_at if announced else None)
-            and (request.external_id is None or not given or request.external_id in given)
-        ):
-            return posted or original
-        raise Refused("LG002")
-
-    def _by_external_id(self, request: Request, *, besides: str | None = None) -> Movement | None:
-        """Return what already had the effect of this external id in this direction."""
-
-        def is_same(movement: Movement) -> bool:
-            same_direction = (movement.amount > 0) == (request.amount > 0)
-            return movement.external_id == request.external_id and same_direction
-
-        if request.external_id is None:
-            return None
-        posted = next((m for m in self.posted if is_same(m)), None)
-        waiting = None
-        if posted is None:
-            others = (m for key, m in self.announced.items() if key != besides)
-            waiting = next((m for m in others if is_same(m)), None)
-            if waiting is None:
-                return None
-            posted = self.posted_under(waiting.key)
-
-        original = posted or waiting
-        assert original is not None
-        # Money that arrived is not answered with an announcement that still waits for it.
-        if (
-            original.requested == request.amount
-            and original.original == request.original
-            and (posted is not None or request.announced)
-        ):
-            return original
-        raise Refused("LG002")
-
-    def judge(self, request: Request, *, released: int = 0) -> int:
-        """How much of a new movement applies."""
-        asks = request.amount < 0 and request.shortfall != "FORCE"
-        if self.status == "CLOSED" or (self.status == "FROZEN" and asks):
-            raise Refused("LG004")
-        if request.original is not None and abs(request.amount) > self.left_of(request.original):
-            raise Refused("LG009")
-        if request.amount > 0:
-            room = HIGHEST if request.ceiling is None else request.ceiling - self.balance
-            if room <= 0:
-                raise Refused("LG005")
-            applied = min(request.amount, room)
-        else:
-            applied = self._judge_debit(request)
-        reserved = -applied if request.announced and applied < 0 else 0
-        held = self.held - released + reserved
-        balance = self.balance if reserved else self.balance + applied
-        if held > HIGHEST or not LOWEST + held <= balance <= HIGHEST:
-            raise Misused("22003")
-        return applied
-
-    def _judge_debit(self, request: Request) -> int:
-        if request.expires_at is not None and request.expires_at <= now():
-            raise Misused("22023")
-        if request.shortfall == "FORCE":
-            return request.amount
-        floor = self.debt_floor if request.shortfall == "DEBT" else self.min_balance
-        room = self.available - floor
-        if room < -request.amount and (request.shortfall != "PARTIAL" or room <= 0):
-            raise Refused("LG001")
-        return -min(-request.amount, room)
-
-    def post(self, movement: Movement, *, released: int = 0) -> None:
-        self.opened = True
-        movement.running_balance = self.balance + movement.amount
-        movement.seq = len(self.posted) + 1
-        self.posted.append(movement)
-        if movement.amount < 0:
-            self._watch(movement, movement.amount + released)
-
-    def _announce(self, movement: Movement) -> None:
-        self.opened = True
-        assert movement.key is not None
-        movement.recorded_status = "PENDING"
-        self.announced[movement.key] = movement
-        if movement.amount < 0:
-            self._watch(movement, movement.amount)
-
-    # What falls due, and what a level causes
-
-    def settle(self) -> None:
-        """Close what expired, in the order of time, and end a pause that is over."""
-        due = [m for m in self.announced.values() if m.is_due]
-        for hold in sorted(due, key=lambda m: (m.expires_at, m.key)):
-            hold.recorded_status = "EXPIRED"
-            payload = {"key": hold.key, "amount": -hold.amount, "reference": hold.reference}
-            self.events.append(Event("hold_expired", payload | {"expired_at": hold.expires_at}))
-        auto = self.auto_top_up
-        if auto is not None and auto.paused_until is not None:
-            auto.paused_until = auto.paused_until if auto.paused_until > now().date() else None
-
-    def _watch(self, movement: Movement, change: int) -> None:
-        available, level = self.available, self.low_balance_level
-        if level is not None and available < level <= available - change:
-            payload = {"available": available, "level": level, "key": movement.known_as}
-            self.events.append(Event("low_balance", payload | {"reference": movement.reference}))
-        self._top_up(movement.reference)
-
-    def _top_up(self, reference: str | None) -> Movement | None:
-        auto = self.auto_top_up
-        if auto is None or not auto.armed or self.status != "OPEN":
-            return None
-        available, amount = self.available, auto.settings.amount
-        if available >= auto.settings.threshold:
-            return None
-        auto.paused_until = auto.pause(now().date(), self._top_ups_before())
-        if auto.paused_until is not None:
-            return None
-        instant = auto.settings.mode == "INSTANT"
-        if instant and self.balance + amount > HIGHEST:
-            return None  # whatever goes wrong with a top-up, the debit stands
-        auto.intents += 1
-        key = f"#auto-{auto.intents}"
-        movement = Movement(
-            type="TOP_UP", amount=amount, requested=amount, key=key, reference=reference
-        )
-        if instant:
-            self.post(movement)
-            return movement
-        self._announce(movement)
-        auto.waiting_for = key
-        payload = {"key": key, "amount": amount, "available": available, "reference": reference}
-        payload["threshold"] = auto.settings.threshold
-        self.events.append(Event("top_up_requested", payload))
-        return movement
-
-    def _top_ups_before(self) -> list[Past]:
-        assert self.auto_top_up is not None
-        past = []
-        for number in range(1, self.auto_top_up.intents + 1):
-            posted = self.posted_under(f"#auto-{number}")
-            asked = self.announced.get(f"#auto-{number}")
-            if counted := posted or (asked if asked and asked.status == "PENDING" else None):
-                past.append(Past((asked or counted).day, counted.amount))
-        return past
-
-    def check_auto_top_up(self, reference: str | None) -> Answer | None:
-        self.settle()
-        waiting_for = self.auto_top_up.waiting_for if self.auto_top_up else None
-        if waiting_for is not None:
-            return Answer(self.announced[waiting_for], replayed=True)
-        movement = self._top_up(reference)
-        return None if movement is None else Answer(movement, replayed=False)
-
-    def _rearm(self, key: str) -> None:
-        if self.auto_top_up is not None and self.auto_top_up.waiting_for == key:
-            self.auto_top_up.waiting_for = None
 
     # Settling
 
@@ -282,7 +66,7 @@ class Account:
     ) -> Answer:
         self.settle()
         waiting = self._waiting(key, only_hold=only_hold)
-        if waiting.status == "ENABLED":
+        if waiting.recorded_status == "ENABLED":
             posted = self.posted_under(key)
             assert posted is not None
             other_amount = amount is not None and amount != abs(posted.amount)
@@ -293,7 +77,7 @@ class Account:
                 raise Refused("LG002")
             return Answer(posted, replayed=True)
         is_hold = waiting.amount < 0
-        if waiting.status != "PENDING" and (is_hold or external_id is None):
+        if waiting.recorded_status != "PENDING" and (is_hold or external_id is None):
             raise Refused("LG007")
 
         final = waiting.amount if amount is None else -amount if is_hold else amount
@@ -302,18 +86,15 @@ class Account:
         request = Request(
             amount=final, type=waiting.type, external_id=external_id, shortfall="FORCE"
         )
-        original = self._by_external_id(request, besides=key)
+        original = self.by_external_id(request, besides=key)
         if original is not None:
             # It had its effect under another key: this one must not have it once more.
-            if waiting.status == "PENDING":
-                waiting.recorded_status = "CANCELLED"
-                self._rearm(key)
+            self._drop(waiting)
             return Answer(original, replayed=True)
         if is_hold and final < waiting.amount:
             raise Refused("LG009")
 
-        released = -waiting.amount if is_hold else 0
-        self.judge(request, released=released)
+        self.judge(request, released=-waiting.amount if is_hold else 0)
         waiting.recorded_status = "ENABLED"
         posted = replace(
             waiting,
@@ -323,25 +104,30 @@ class Account:
             external_id=external_id,
             metadata=waiting.metadata | metadata,
             recorded_status="POSTED",
-            expires_at=None,
-            day=now().date(),
+            expires_at=None if is_hold else waiting.expires_at,
+            at=self.now,
+            parts=[],
         )
-        self._rearm(key)
-        self.post(posted, released=released)
+        self.rearm(key)
+        self.post(posted, released=waiting.parts if is_hold else None)
         return Answer(posted, replayed=False)
 
     def cancel(self, key: str, *, only_hold: bool = False) -> Answer:
         self.settle()
         waiting = self._waiting(key, only_hold=only_hold)
-        if waiting.status not in {"PENDING", "CANCELLED"}:
+        if waiting.recorded_status not in {"PENDING", "CANCELLED"}:
             raise Refused("LG007")
-        return self._drop(waiting, Answer(waiting, replayed=waiting.status == "CANCELLED"))
+        return Answer(waiting, replayed=not self._drop(waiting))
 
-    def _drop(self, waiting: Movement, answer: Answer) -> Answer:
-        if waiting.status == "PENDING":
-            waiting.recorded_status = "CANCELLED"
-            self._rearm(waiting.known_as)
-        return answer
+    def _drop(self, waiting: Movement) -> bool:
+        if not waiting.is_open:
+            return False
+        waiting.recorded_status = "CANCELLED"
+        if waiting.amount < 0:
+            self.purse.unreserve(waiting.parts, self.now)
+            self.settle()
+        self.rearm(waiting.known_as)
+        return True
 
     def _waiting(self, key: str, *, only_hold: bool) -> Movement:
         waiting = self.announced.get(key)
@@ -353,13 +139,10 @@ class Account:
 
     # Undoing
 
-    def left_of(self, seq: int) -> int:
-        """What refunds and reversals left of a posted transaction."""
-        undone = sum(m.amount for m in self.posted if m.original == seq)
-        return abs(self.posted[seq - 1].amount) - abs(undone)
-
     def undo(self, asked: Request, original_key: str, amount: int | None) -> Answer:
         """Refund or reverse: an amount, or all that remains."""
+        if asked.extend is not None and asked.extend <= timedelta(0):
+            raise Misused("22023")
         original = self.posted_as(original_key)
         if original is None:
             raise Refused("LG006")
@@ -373,93 +156,98 @@ class Account:
             names = {asked.key, asked.external_id} - {None}
             before = (m for m in self.posted if m.original == original.seq)
             repeated = next((m for m in before if {m.key, m.external_id} & names), None)
-            left = self.left_of(original.seq)
+            left = max(self.seen().left_of(original.seq, asked.type), 0)
             amount = abs(repeated.amount) if repeated else left or abs(original.amount)
         signed = -amount if original.amount > 0 else amount
         return self.add(replace(asked, amount=signed, original=original.seq))
 
-    # Settings
-
-    def open(self, *, currency: str, min_balance: int) -> None:
-        if self.opened:
-            if currency != self.currency:
-                raise Refused("LG002")
-            return
-        self.opened = True
-        self.currency = currency
-        self.min_balance = self.debt_floor = min_balance
-
-    def _set(self, change: Callable[[], None]) -> None:
-        if not self.known:
-            raise Refused("LG003")
+    def revoke_lot(self, key: str, reason: str) -> Answer:
+        """Void what remains of a lot, and what comes back to it later."""
         self.settle()
-        change()
-        self.opened = True
-
-    def set_status(self, status: str) -> None:
-        def change() -> None:
-            waits = any(m.status == "PENDING" for m in self.announced.values())
-            if status == "CLOSED" and (self.balance != 0 or waits):
-                raise Misused("55000")
-            if status == "FROZEN" != self.status:
-                self.events.append(Event("account_frozen", {}))
-            self.status = status
-
-        self._set(change)
-
-    def set_limits(self, *, min_balance: int | None, debt_floor: int | None) -> None:
-        if min_balance is None and debt_floor is None:
-            raise Misused("22004")
-
-        def change() -> None:
-            floor = self.min_balance if min_balance is None else min_balance
-            lowest = floor if debt_floor is None else debt_floor
-            if lowest > floor:
-                raise Misused("22023")
-            self.min_balance, self.debt_floor = floor, lowest
-
-        self._set(change)
-
-    def set_low_balance_level(self, level: int | None) -> None:
-        def change() -> None:
-            self.low_balance_level = level
-
-        self._set(change)
-
-    def set_auto_top_up(self, settings: Settings) -> None:
-        if not settings.could_ever_top_up:
+        made = self.posted_as(key)
+        if made is None:
+            raise Refused("LG006")
+        if made.seq not in self.purse.lots:
             raise Misused("22023")
-
-        def change() -> None:
-            before = self.auto_top_up or AutoTopUp(settings=settings)
-            self.auto_top_up = before.changed(settings)
-
-        self._set(change)
+        before = self.posted_under(f"#revoke-{made.seq}")
+        if before is not None:
+            return Answer(before, replayed=True)
+        lot = self.purse.lots[made.seq]
+        if self.status == "CLOSED":
+            raise Refused("LG004")
+        if lot.remaining == 0:
+            raise Refused("LG009")
+        movement = Movement(
+            type="REVERSAL",
+            amount=-lot.remaining,
+            requested=-lot.remaining,
+            at=self.now,
+            key=f"#revoke-{made.seq}",
+            metadata={"reason": reason},
+            original=made.seq,
+        )
+        lot.expires_at = self.now
+        self.post(movement)
+        return Answer(movement, replayed=False)
 
     # What is done to it from outside
 
     def import_movement(self, *, amount: int, key: str | None, external_id: str | None) -> Movement:
         movement = Movement(
-            type="TOP_UP", amount=amount, requested=amount, key=key, external_id=external_id
+            type="TOP_UP",
+            amount=amount,
+            requested=amount,
+            at=self.now,
+            key=key,
+            external_id=external_id,
         )
         opened = self.opened
-        self.post(movement)
+        self.enter(movement)
         self.opened = opened
         return movement
 
     def grow_older(self, by: timedelta) -> None:
         for movement in [*self.posted, *self.announced.values()]:
-            movement.day -= by
-            if movement.expires_at is not None:
-                movement.expires_at -= by
+            movement.grow_older(by)
+        self.purse.grow_older(by)
+        if self.plan is not None:
+            self.plan.grow_older(by)
         if self.auto_top_up is not None and self.auto_top_up.paused_until is not None:
             self.auto_top_up.paused_until -= by
 
-    # Reading
+    # Reading, of an account that is settled
+
+    @property
+    def next_expiry(self) -> tuple[datetime | None, int | None]:
+        """When credits expire next, and how many."""
+        lots = [lot for lot in self.purse.lots.values() if lot.remaining]
+        first = min((lot.expires_at for lot in lots), default=NEVER)
+        if first == NEVER:
+            return None, None
+        return first, sum(lot.remaining for lot in lots if lot.expires_at == first)
+
+    def balance_at(self, at: datetime) -> int:
+        return sum(m.amount for m in self.posted if m.at <= at)
+
+    def expiring(
+        self, within: timedelta, known: int
+    ) -> list[tuple[datetime, int, str, int, int, int]]:
+        """When which known lots expire, soonest first, and how much of them."""
+        some = (lot for lot in self.purse.lots.values() if lot.seq <= known and lot.remaining)
+        soon = sorted((lot.expires_at, lot.seq) for lot in some if lot.expires_at != NEVER)
+        lots = (self.purse.lots[seq] for at, seq in soon if at <= self.now + within)
+        return [
+            (
+                *(lot.expires_at, lot.seq, self.posted[lot.seq - 1].known_as),
+                *(lot.remaining, lot.held, lot.priority),
+            )
+            for lot in lots
+        ]
 
     def covers(self, required: int) -> bool:
         enough = self.available - required >= self.min_balance
-        return self.known and self.status == "OPEN" and enough
+        capped = self.cap_left is not None and self.cap_left < required
+        return self.known and self.status == "OPEN" and enough and not capped
 
 
 def transfer(sender: Account, receiver: Account, debit: Request, sender_id: str) -> Answer:
