@@ -60,6 +60,7 @@
 \ir functions/_checked_account.sql
 \ir functions/_checked_key.sql
 \ir functions/_checked_limit.sql
+\ir functions/_checked_span.sql
 \ir functions/_check_labels.sql
 \ir functions/_check_reason.sql
 \ir functions/_asked.sql
@@ -98,6 +99,7 @@
 \ir functions/_lots_now.sql
 \ir functions/_expiries_due.sql
 \ir functions/_due.sql
+\ir functions/_allowance_due.sql
 \ir functions/_without_due.sql
 \ir functions/_balance_now.sql
 \ir functions/_put_head_back.sql
@@ -108,6 +110,7 @@
 \ir functions/_emit.sql
 
 -- Where credits come from and go to: the pool and the lots.
+\ir functions/_sources_from.sql
 \ir functions/_with_source.sql
 \ir functions/_take_lots.sql
 \ir functions/_draw.sql

@@ -10,7 +10,7 @@ begin
   if request.type = 'USAGE' then
     return least(_cap_change.applied, 0);
   elsif _cap_change.applied < 0 or request.original_seq is null then
-    return 0;
+    return 0::bigint;
   end if;
 
   select c.* into strict v_cap

@@ -1,5 +1,5 @@
 create or replace function pgledger._choose_head(hot pgledger.balances) returns pgledger.balances
-language plpgsql
+language plpgsql stable
 as $$
 declare
   v_hot pgledger.balances := hot;

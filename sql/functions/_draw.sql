@@ -4,7 +4,7 @@ create or replace function pgledger._draw(
 language plpgsql
 as $$
 declare
-  v_sources pgledger._sources := row('{}', '{}', 0, 0, 'infinity');
+  v_sources pgledger._sources := pgledger._sources_from(0::bigint, 'infinity'::timestamptz);
   v_left bigint := _draw.wanted;
   v_pool bigint := greatest(hot.pool - (hot.held - hot.held_in_lots), 0);
   v_lowest integer := -2147483648;

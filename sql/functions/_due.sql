@@ -5,6 +5,7 @@ as $$
 declare
   v_balance bigint := hot.balance;
   v_due pgledger._movement;
+  v_wanted numeric;
 begin
   for v_due.due_at, v_due.lot, v_due.key, v_due.amount, v_due.policy, v_due.expires_at,
     v_due.metadata
@@ -20,11 +21,12 @@ begin
     if v_due.lot is not null then
       v_due.amount := -v_due.amount;
     else
+      v_wanted := v_due.amount::numeric;
       if v_due.policy = 'TOP_UP_TO' then
-        v_due.amount := greatest(v_due.amount::numeric - v_balance, 0);
+        v_wanted := greatest(v_wanted - v_balance, 0);
       end if;
       -- Settling never fails: of a refill that the range of bigint has no room for, what fits.
-      v_due.amount := least(v_due.amount, 9223372036854775807::numeric - v_balance);
+      v_due.amount := least(v_wanted, 9223372036854775807::numeric - v_balance)::bigint;
       continue when v_due.amount = 0;
     end if;
     v_balance := v_balance + v_due.amount;

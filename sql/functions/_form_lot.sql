@@ -14,7 +14,7 @@ begin
   values (
     request.account_id, hot.seq + 1, coalesce(request.priority, 0), v_expires_at,
     _form_lot.applied - v_paid, _form_lot.applied - v_paid, v_expires_at);
-  return row('{}'::bigint[], '{}'::bigint[], -v_paid, 0, v_expires_at)::pgledger._sources;
+  return pgledger._sources_from(-v_paid, v_expires_at);
 end;
 $$;
 

@@ -13,8 +13,7 @@ begin
   elsif pgledger._forms_lot(request) then
     return pgledger._form_lot(request, hot, _sources_of.applied);
   elsif _sources_of.applied > 0 then
-    return row(
-      '{}'::bigint[], '{}'::bigint[], -_sources_of.applied, 0, 'infinity')::pgledger._sources;
+    return pgledger._sources_from(-_sources_of.applied, 'infinity'::timestamptz);
   end if;
 
   select l.seq into v_own_lot

@@ -5,7 +5,7 @@ language plpgsql
 as $$
 #variable_conflict use_column
 declare
-  v_sources pgledger._sources := row('{}', '{}', 0, 0, 'infinity');
+  v_sources pgledger._sources := pgledger._sources_from(0::bigint, 'infinity'::timestamptz);
   v_left bigint := _unreserve.captured;
   v_part record;
   v_taken bigint;

@@ -13,9 +13,7 @@ language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if not coalesce(expiring.within > interval '0', false) then
-    perform pgledger._reject('within', expiring.within::text, 'Look ahead by a time above 0.');
-  end if;
+  perform pgledger._checked_span('within', expiring.within);
   return query
     select n.lot, coalesce(t.key, '#' || n.lot), n.remaining, n.held, n.expires_at, n.priority
     from pgledger._lots_now(
@@ -29,8 +27,8 @@ end;
 $$;
 
 comment on function pgledger.expiring(text, interval) is
-  'What of an account is about to expire within a time above 0, soonest first: which lot, how '
-  'much would go (minor units), what holds reserve in it besides, which goes when they are '
-  'released. Refuses with 22023 and 22004.';
+  'What of an account is about to expire within a time above 0 and of at most 100 years, '
+  'soonest first: which lot, how much would go (minor units), what holds reserve in it besides, '
+  'which goes when they are released. Refuses with 22023 and 22004.';
 
 revoke all on function pgledger.expiring(text, interval) from public;

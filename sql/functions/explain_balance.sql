@@ -17,8 +17,14 @@ declare
   v_hot pgledger.balances := pgledger._without_due(v_row, v_now);
   v_pool bigint;
 begin
-  select (v_hot.balance - coalesce(sum(n.remaining + n.held), 0))::bigint into v_pool
-  from pgledger._lots_now(v_account, v_now, false) n;
+  select (v_hot.balance - coalesce(sum(n.amount), 0))::bigint into v_pool
+  from (
+    select n.remaining + n.held as amount
+    from pgledger._lots_now(v_account, v_now, false) n
+    union all
+    select d.amount
+    from pgledger._allowance_due(v_row, v_now) d
+  ) n;
 
   return query
     select i.item, i.lot, i.key, i.amount, i.expires_at, i.words
@@ -31,6 +37,10 @@ begin
         l.remaining + l.held, l.expires_at,
         'priority ' || l.priority || case when l.held > 0 then ', held: ' || l.held else '' end
       from pgledger.lots(v_account, false, 10000) l
+      union all
+      select 2, 9223372036854775807, 'lot', null, d.key, d.amount, d.expires_at,
+        'priority 0, not posted yet'
+      from pgledger._allowance_due(v_row, v_now) d
       union all
       select 3, 0, 'debt', null, null, v_pool, null, 'the next credits pay it first'
       where v_pool < 0
@@ -48,10 +58,9 @@ begin
       from pgledger._due(v_row, v_now) d
       left join pgledger.transactions t on t.account_id = v_account and t.seq = d.lot
       union all
-      select 8, 0, 'refill', null, n.plan, p.amount, n.refill_at,
-        case p.policy when 'TOP_UP_TO' then 'plan, fills up to the amount' else 'plan' end
-      from pgledger._plan_now(v_account, v_now) n
-      join pgledger.plans p on p.code = n.plan
+      select 8, 0, 'refill', null, n.plan, n.amount, n.refill_at,
+        case n.policy when 'TOP_UP_TO' then 'plan, fills up to the amount' else 'plan' end
+      from pgledger.get_plan(v_account) n
     ) i
     order by i.place, i.rank;
 end;

@@ -30,11 +30,19 @@ begin atomic
   from pgledger._balance_now(pgledger._checked_account(get_balance.account_id)) now
   left join pgledger.accounts a on a.account_id = now.account_id
   left join lateral (
-    select n.expires_at, sum(n.remaining)::bigint as amount
-    from pgledger._lots_now(now.account_id, statement_timestamp(), false) n
-    where now.pool is not null and n.remaining > 0 and n.expires_at < 'infinity'
-    group by n.expires_at
-    order by n.expires_at
+    select e.expires_at, sum(e.amount)::bigint as amount
+    from (
+      select n.expires_at, n.remaining as amount
+      from pgledger._lots_now(now.account_id, statement_timestamp(), false) n
+      where now.pool is not null and n.remaining > 0 and n.expires_at < 'infinity'
+      union all
+      select d.expires_at, d.amount
+      from pgledger._allowance_due(
+        pgledger._balance_row(now.account_id), statement_timestamp()) d
+      where now.attention_at <= statement_timestamp()
+    ) e
+    group by e.expires_at
+    order by e.expires_at
     limit 1
   ) next on true;
 end;

@@ -14,9 +14,8 @@ as $$
 declare
   v_request pgledger._request;
 begin
-  if reverse_transaction.extend <= interval '0' then
-    perform pgledger._reject('extend', reverse_transaction.extend::text,
-      'Extend lots that have ended by a time above 0, or not at all.');
+  if reverse_transaction.extend is not null then
+    perform pgledger._checked_span('extend', reverse_transaction.extend);
   end if;
   v_request := pgledger._asked(
     reverse_transaction.account_id, reverse_transaction.amount, 'REVERSAL',
@@ -32,11 +31,11 @@ comment on function pgledger.reverse_transaction(
   'Undoes a posted USAGE, GRANT, CARD_CHECK or ADJUSTMENT by a REVERSAL the other way: amount > '
   '0 of it, minor units, or all that remains of it. May be repeated, under other keys, up to '
   'the original. What a debit drew goes back to the very lots that paid, the last drawn first; '
-  'what comes back to a lot that has ended expires at once, unless extend, above 0, lets that '
-  'lot live on for so long from now. To reverse a credit takes from its own lot first, and may '
-  'leave a debt; what expired of it is gone already. A TOP_UP is undone by refund. A repeat of '
-  'the key changes nothing and answers with the original reversal. Refuses with LG002, LG004 '
-  '(closed), LG006, LG009, 22003, 22023 (cannot be reversed) and 22004.';
+  'what comes back to a lot that has ended expires at once, unless extend (above 0, at most 100 '
+  'years) lets that lot live on for so long from now. To reverse a credit takes from its own '
+  'lot first, and may leave a debt; what expired of it is gone already. A TOP_UP is undone by '
+  'refund. A repeat of the key changes nothing and answers with the original reversal. Refuses '
+  'with LG002, LG004 (closed), LG006, LG009, 22003, 22023 (cannot be reversed) and 22004.';
 
 revoke all on function pgledger.reverse_transaction(
   text, text, bigint, text, text, jsonb, interval, boolean) from public;
