@@ -453,3 +453,20 @@ def test_hundreds_of_expired_holds_of_the_pool_beside_lots(db: Ledger) -> None:
     while value(db, "run_due"):
         pass
     assert unreckoned(db) == []
+
+
+def test_an_allowance_is_not_taken_by_holds_that_expired_before_it(db: Ledger) -> None:
+    ask(db, "open_account", account_id="a", min_balance=-300)
+    db.execute(
+        "select count(pgledger.hold('a', 1, expires_at => %s)) from generate_series(1, 250)",
+        [day(0.5)],
+    )
+    given = {"amount": 100, "period": "1 day", "policy": "RESET", "anchor": "ACCOUNT"}
+    ask(db, "create_plan", code="daily", **given)
+    ask(db, "assign_plan", account_id="a", plan="daily", starts_at=day(1))
+    let_pass(db, "1 day 1 hour")
+    assert ask(db, "get_balance", account_id="a")["next_expiry_amount"] == 100
+    ask(db, "spend", account_id="a", amount=1)
+    assert ask(db, "get_balance", account_id="a")["next_expiry_amount"] == 99
+    assert (pool(db), list(left(db).values())) == (0, [99])
+    assert unreckoned(db) == []
