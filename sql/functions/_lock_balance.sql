@@ -23,7 +23,9 @@ begin
     where b.account_id = _lock_balance.account_id
     for update;
     if v_hot.pool is not null then
-      v_hot := pgledger._choose_head(pgledger._put_head_back(v_hot));
+      v_hot := pgledger._put_head_back(v_hot);
+      -- A statement of its own again: it must see what the one before wrote.
+      v_hot := pgledger._choose_head(v_hot);
       update pgledger.balances b
       set head_lot = v_hot.head_lot, head_left = v_hot.head_left
       where b.account_id = _lock_balance.account_id;
