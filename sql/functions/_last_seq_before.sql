@@ -10,7 +10,7 @@ declare
   v_middle bigint;
   v_found record;
 begin
-  select coalesce(max(t.seq), 0) into v_high
+  select max(t.seq) into v_high
   from pgledger.transactions t
   where t.account_id = _last_seq_before.account_id;
 

@@ -320,6 +320,20 @@ def test_the_allowance_of_a_plan_of_the_account_is_found(ledger: Ledger) -> None
     assert journal(ledger) == [("GRANT", 5), ("EXPIRY", -5), ("GRANT", 100)]
 
 
+def test_a_week_of_the_calendar_is_none_of_the_account(ledger: Ledger) -> None:
+    plan(ledger, "weekly", 5, period="7 days")
+    wednesday = next(days for days in range(-7, 0) if today(days).weekday() == 2)
+    monday = -today().weekday()
+    assign(ledger, "weekly", starts_at=midnight(wednesday))
+    assert refills(ledger) == [(f"weekly-{today(monday)}", 5)]
+    for _ in range(2):
+        row = ask(ledger, "get_plan", account_id="a")
+        assert (row["refill_at"], row["allowance_left"]) == (midnight(monday + 7), 5)
+        let_days_pass(ledger, 7)
+    assign(ledger, "pro", at_once=True, expire_allowance=True)
+    assert journal(ledger)[-2:] == [("EXPIRY", -5), ("GRANT", 100)]
+
+
 # What is due
 
 
@@ -364,6 +378,15 @@ def test_a_spend_waits_for_no_job_to_see_a_plan_that_begins(ledger: Ledger) -> N
     assert row["attention_at"] == midnight(1)
     let_days_pass(ledger, 1)
     assert ask(ledger, "spend", account_id="a", amount=1)["available"] == 104
+
+
+def test_a_plan_that_begins_later_leaves_what_is_due_before(ledger: Ledger) -> None:
+    ask(ledger, "top_up", account_id="a", amount=5)
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+    ask(ledger, "hold", account_id="a", amount=5, key="h", expires_at=soon)
+    assign(ledger, "pro", starts_at=midnight(1))
+    (row,) = ledger.execute("select attention_at from pgledger.balances").fetchall()
+    assert row["attention_at"] == soon
 
 
 # Misuse

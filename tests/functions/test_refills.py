@@ -310,6 +310,28 @@ def test_a_debt_can_eat_an_allowance_whole(ledger: Ledger) -> None:
     assert in_order(ledger)
 
 
+def test_what_is_held_of_the_pool_is_no_debt_to_be_paid_but_what_is_short_of_it_is(
+    ledger: Ledger,
+) -> None:
+    plan(ledger)
+    ask(ledger, "top_up", account_id="a", amount=50)
+    ask(ledger, "hold", account_id="a", amount=50, key="pool")
+    assign(ledger)
+    ask(ledger, "hold", account_id="a", amount=40, key="lot")
+    ask(ledger, "spend", account_id="a", amount=60)
+    let_days_pass(ledger, 1)
+    assert ask(ledger, "get_plan", account_id="a")["allowance_left"] == 100
+    settle(ledger)
+    assert ask(ledger, "get_plan", account_id="a")["allowance_left"] == 100
+    call = {"account_id": "a", "type": "USAGE", "fail_insufficient_credits": False}
+    ask(ledger, "add_transaction", amount=-130, **call)
+    let_days_pass(ledger, 1)
+    assert ask(ledger, "get_plan", account_id="a")["allowance_left"] == 70
+    settle(ledger)
+    assert ask(ledger, "get_plan", account_id="a")["allowance_left"] == 70
+    assert in_order(ledger)
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 def test_what_the_range_of_bigint_has_no_room_for_is_not_granted(
     ledger: Ledger, policy: str

@@ -438,6 +438,14 @@ def test_a_cap_wakes_the_slow_path_when_its_period_ends(ledger: Ledger) -> None:
     assert row["attention_at"] == midnight(1)
 
 
+def test_a_cap_leaves_what_is_due_before(ledger: Ledger) -> None:
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+    ask(ledger, "hold", account_id="a", amount=5, key="h", expires_at=soon)
+    cap(ledger)
+    (row,) = ledger.execute("select attention_at from pgledger.balances").fetchall()
+    assert row["attention_at"] == soon
+
+
 def test_a_shorter_period_ends_earlier(ledger: Ledger) -> None:
     cap(ledger, period="12 months")
     cap(ledger)
@@ -543,6 +551,22 @@ def test_history_with_gaps_and_a_late_beginning_is_parted_rightly(db: Ledger) ->
         ).fetchone()
         assert parted == told
     assert value(db, "_last_seq_before", account_id="nobody", at=midnight()) == 0
+
+
+def test_the_history_of_others_parts_no_account(db: Ledger) -> None:
+    write_history(db, "a", 500, -1, -2, -4, -8)
+    write_history(db, "b", 500, -1, -2, -4, -8)
+    write_history(db, "c", 500, -1, -2, -4, -8)
+    db.execute("alter table pgledger.transactions disable trigger transactions_append_only")
+    db.execute(
+        "update pgledger.transactions set created_at = %s"
+        " + (seq + case account_id when 'a' then -100 when 'c' then 100 else 0 end)"
+        " * interval '1 second'",
+        [midnight()],
+    )
+    for account_id, expected in [("a", 5), ("b", 2), ("c", 0)]:
+        at = midnight() + timedelta(seconds=3)
+        assert value(db, "_last_seq_before", account_id=account_id, at=at) == expected
 
 
 def test_usage_beyond_the_range_of_bigint_is_used_up(db: Ledger) -> None:
