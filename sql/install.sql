@@ -98,6 +98,7 @@
 \ir functions/_balance_row.sql
 \ir functions/_lots_now.sql
 \ir functions/_expiries_due.sql
+\ir functions/_held_expired.sql
 \ir functions/_due.sql
 \ir functions/_allowance_due.sql
 \ir functions/_without_due.sql

@@ -5,7 +5,8 @@ declare
   v_now timestamptz := hot.updated_at;
   v_hot pgledger.balances;
   v_due pgledger._movement[];
-  v_written bigint;
+  v_held bigint;
+  v_unclosed bigint;
 begin
   if hot.attention_at > v_now then
     return hot;
@@ -14,11 +15,13 @@ begin
   select b.* into strict v_hot
   from pgledger.balances b
   where b.account_id = hot.account_id;
-  v_written := v_hot.held;
+  v_held := v_hot.held;
   -- Listed before the holds are closed, because it is their expiry that decides what expires when.
   v_due := array(select d from pgledger._due(v_hot, v_now) d);
   v_hot := pgledger._put_head_back(v_hot);
   v_hot := pgledger._close_holds(v_hot, v_now);
+  v_unclosed := pgledger._held_expired(hot.account_id, v_now);
+  v_hot.held := v_hot.held - v_unclosed;
   v_hot := pgledger._enter_due(v_hot, v_due);
 
   update pgledger.auto_top_ups s
@@ -29,7 +32,7 @@ begin
   end if;
   perform pgledger._advance_plan(hot.account_id, v_now);
 
-  perform pgledger._write_balance(v_hot, v_hot.held - v_written);
+  perform pgledger._write_balance(v_hot, v_hot.held + v_unclosed - v_held);
   v_hot.attention_at := pgledger._attention_at(hot.account_id);
   v_hot.top_up_below := pgledger._armed_below(hot.account_id);
   update pgledger.balances b
@@ -37,7 +40,7 @@ begin
   where b.account_id = hot.account_id
   returning b.* into v_hot;
 
-  v_hot := pgledger._without_due(v_hot, v_now);
+  v_hot.held := v_hot.held - v_unclosed;
   v_hot.updated_at := v_now;
   -- Seen to, as far as this call is concerned: a second look would close as many again.
   v_hot.attention_at := 'infinity';

@@ -6,11 +6,7 @@ declare
   v_hot pgledger.balances := hot;
 begin
   if hot.attention_at <= _without_due.at then
-    select (hot.held + coalesce(sum(p.amount), 0))::bigint into v_hot.held
-    from pgledger.pending_transactions p
-    where p.account_id = hot.account_id
-      and p.status = 'PENDING'
-      and p.expires_at <= _without_due.at;
+    v_hot.held := hot.held - pgledger._held_expired(hot.account_id, _without_due.at);
 
     select (hot.balance + coalesce(sum(d.amount), 0))::bigint into v_hot.balance
     from pgledger._due(hot, _without_due.at) d;
