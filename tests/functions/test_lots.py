@@ -327,6 +327,31 @@ def test_an_announced_credit_forms_its_lot_when_it_is_enabled(db: Ledger) -> Non
     assert unreckoned(db) == []
 
 
+@pytest.mark.parametrize("terms", [{}, {"priority": -1}, {"expires_at": day(1)}])
+def test_an_announcement_leaves_the_head_as_it_was(db: Ledger, terms: dict[str, Any]) -> None:
+    give(db, "A", 10, day(2))
+    ask(db, "spend", account_id="a", amount=3)
+    ask(db, "top_up", account_id="a", amount=7, key="B", is_active=False, **terms)
+    assert head(db) == ("A", 7)
+    ask(db, "spend", account_id="a", amount=1)
+    ask(db, "cancel_transaction", account_id="a", key="B")
+    assert head(db) == ("A", 6)
+    assert unreckoned(db) == []
+
+
+def test_asking_for_a_top_up_leaves_the_head_as_it_was(db: Ledger) -> None:
+    give(db, "A", 10, day(2))
+    ask(db, "set_auto_top_up", account_id="a", threshold=8, amount=5)
+    ask(db, "spend", account_id="a", amount=3)
+    assert ask(db, "get_auto_top_up", account_id="a")["waiting_for"] == "#auto-1"
+    assert head(db) == ("A", 7)
+    ask(db, "enable_transaction", account_id="a", key="#auto-1")
+    ask(db, "set_auto_top_up", account_id="a", threshold=12, amount=5, mode="INSTANT")
+    ask(db, "spend", account_id="a", amount=1)
+    assert (head(db), pool(db)) == (("A", 6), 10)
+    assert unreckoned(db) == []
+
+
 def test_an_announced_credit_forms_a_lot_of_its_final_amount(db: Ledger) -> None:
     ask(db, "open_account", account_id="a", min_balance=-5)
     ask(db, "spend", account_id="a", amount=5)
