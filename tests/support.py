@@ -233,7 +233,7 @@ def expiries(db: Ledger, account_id: str = "a") -> list[tuple[str, int, datetime
         "select coalesce(l.key, '#' || l.seq) as lot, -t.amount as amount, t.created_at"
         " from pgledger.transactions t join pgledger.transactions l"
         " on l.account_id = t.account_id and l.seq = t.lot"
-        " where t.account_id = %s and t.type = 'EXPIRY' and t.key is null order by t.seq",
+        " where t.account_id = %s and t.type = 'EXPIRY' and t.original_seq = t.lot order by t.seq",
         [account_id],
     )
     return [(row["lot"], row["amount"], row["created_at"]) for row in found]
@@ -298,7 +298,8 @@ with held as (
       where h.account_id = l.account_id and h.lot = l.seq), 0) as held,
     coalesce((
       select -sum(t.amount) from pgledger.transactions t
-      where t.account_id = l.account_id and t.lot = l.seq and t.type = 'EXPIRY' and t.key is null
+      where t.account_id = l.account_id and t.lot = l.seq and t.type = 'EXPIRY'
+        and t.original_seq = l.seq
     ), 0) as expiries
   from pgledger.lots l
   left join pgledger.balances b on b.account_id = l.account_id
