@@ -39,7 +39,7 @@ begin
       head_left = b.head_left + v_held + v_amount,
       cap_left = b.cap_left + case when v_type = 'USAGE' then v_amount else 0 end
   where b.account_id = _capture.account_id and b.attention_at > greatest(b.updated_at, v_now)
-    and b.held >= v_held
+    and b.held >= v_held and coalesce(b.cap_left, 0) >= 0
     -- What is not captured goes back to the head, or else the slow way finds where.
     and (v_amount = -v_held or b.head_lot is not distinct from v_lot)
   returning b.balance, b.balance - b.held, b.seq, b.updated_at, pgledger._is_low(

@@ -15,7 +15,9 @@ begin
     v_hot.attention_at := least(hot.attention_at, v_sources.attention_at);
   end if;
   if hot.cap_left is not null then
-    v_hot.cap_left := hot.cap_left + pgledger._cap_change(request, _enter.applied, hot.updated_at);
+    -- What was used may be more than a bigint: credits can be spent, and topped up, for ever.
+    v_hot.cap_left := greatest(-9223372036854775808, hot.cap_left::numeric
+      + pgledger._cap_change(request, _enter.applied, hot.updated_at))::bigint;
   end if;
   v_hot.balance := hot.balance + _enter.applied;
   v_hot.held := hot.held - coalesce(request.released, 0);

@@ -28,7 +28,7 @@ begin
     code := 'LG008';
     select jsonb_build_object(
       'cap', c.amount,
-      'used', c.amount - v_cap,
+      'used', c.amount::numeric - v_cap,
       'remaining', v_cap,
       'requested', -request.amount,
       'resets_at', to_char(c.resets_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))

@@ -34,13 +34,15 @@ begin
       'The account is on a plan: another begins with its next refill, or at_once.');
   end if;
 
+  -- The old allowance ends and the new one begins at one instant.
+  v_hot := pgledger._settle_due(pgledger._lock_balance(v_account.account_id));
   if assign_plan.expire_allowance and v_on.plan <> assign_plan.plan then
-    perform pgledger._expire_allowance(v_account.account_id);
+    v_hot := pgledger._expire_allowance(v_hot);
   end if;
-  v_hot := pgledger._lock_balance(v_account.account_id);
   perform pgledger._store_plan(v_account.account_id, assign_plan.plan, assign_plan.starts_at,
     assign_plan.at_once, v_hot.updated_at);
-  perform pgledger._settle_due(pgledger._lock_balance(v_account.account_id));
+  v_hot.attention_at := v_hot.updated_at;
+  perform pgledger._settle_due(v_hot);
 
   select p.* into strict v_on
   from pgledger.account_plans p

@@ -19,7 +19,8 @@ begin
     where p.account_id = v_account.account_id;
 
   if clear_plan.expire_allowance then
-    perform pgledger._expire_allowance(v_account.account_id);
+    perform pgledger._expire_allowance(
+      pgledger._settle_due(pgledger._lock_balance(v_account.account_id)));
   end if;
   perform pgledger._clear_plan(v_account.account_id);
 end;
