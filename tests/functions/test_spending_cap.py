@@ -235,6 +235,28 @@ def test_usage_counts_for_each_account_by_itself(capped: Ledger) -> None:
     assert left(capped) == 100
 
 
+def test_each_account_has_its_own_cap(capped: Ledger) -> None:
+    spend(capped, 30)
+    ask(capped, "top_up", account_id="b", amount=500)
+    terms = {"account_id": "b", "period": "1 day", "time_zone": zone()}
+    (row,) = ask_all(capped, "set_spending_cap", amount=50, **terms)
+    assert (row["account_id"], row["amount"]) == ("b", 50)
+    ask(capped, "spend", account_id="b", amount=10)
+    assert used(capped) == (30, 70)
+    assert ask(capped, "get_spending_cap", account_id="b")["remaining"] == 40
+    assert len(cap(capped, 200)) == 1
+    assert len(ask_all(capped, "set_spending_cap", amount=60, **terms)) == 1
+    assert used(capped) == (30, 170)
+    assert ask_all(capped, "set_spending_cap", amount=None, **terms) == []
+    assert left(capped) == 170
+    assert in_order(capped)
+
+
+def test_what_is_left_is_told_without_counting(capped: Ledger) -> None:
+    capped.execute("update pgledger.balances set cap_left = 7")
+    assert used(capped) == (93, 7)
+
+
 # Holds
 
 
