@@ -16,23 +16,27 @@ class Planners(LedgerMachine):
     @rule(
         target=calls,
         account=ACCOUNTS,
-        plan=st.sampled_from(sorted(PLANS)),
+        plan=st.sampled_from([None, *sorted(PLANS)]),
         starts=STARTS,
         at_once=st.booleans(),
         expire_allowance=st.booleans(),
     )
     def assign_plan(
-        self, account: str, starts: timedelta | None, *, at_once: bool, **arguments: object
+        self,
+        account: str,
+        plan: str | None,
+        starts: timedelta | None,
+        *,
+        at_once: bool,
+        expire_allowance: bool,
     ) -> Call:
+        if plan is None:
+            return self.made("clear_plan", account, expire_allowance=expire_allowance)
         # Only an account without a plan is asked when to begin, but for a few mistakes.
         if self.accounts[account].plan is None and starts is not None:
-            at_once, arguments["expire_allowance"] = False, False
-        given = arguments | {"at_once": at_once, "starts_at": self.at(starts)}
-        return self.made("assign_plan", account, **given)
-
-    @rule(target=calls, account=ACCOUNTS, expire_allowance=st.booleans())
-    def clear_plan(self, account: str, **arguments: object) -> Call:
-        return self.made("clear_plan", account, **arguments)
+            at_once = expire_allowance = False
+        given = {"plan": plan, "starts_at": self.at(starts), "at_once": at_once}
+        return self.made("assign_plan", account, expire_allowance=expire_allowance, **given)
 
     @rule(target=calls, account=ACCOUNTS, amount=CAPS, period=st.sampled_from([DAY, DAY, WEEK]))
     def set_spending_cap(self, account: str, **arguments: object) -> Call:

@@ -19,6 +19,7 @@ SETTINGS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "min_balance": st.integers(-60, 0),
     },
     "set_account_status": {"status": STATUSES},
+    "check_auto_top_up": {"reference": REFERENCES},
     "set_limits": {"min_balance": FLOORS, "debt_floor": FLOORS},
 }
 
@@ -43,7 +44,3 @@ class Owners(LedgerMachine):
     )
     def set_auto_top_up(self, account: str, **arguments: object) -> Call:
         return self.made("set_auto_top_up", account, **arguments)
-
-    @rule(target=calls, account=ACCOUNTS, reference=REFERENCES)
-    def check_auto_top_up(self, account: str, **arguments: object) -> Call:
-        return self.made("check_auto_top_up", account, **arguments)

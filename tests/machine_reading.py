@@ -76,6 +76,11 @@ class Reading(RuleBasedStateMachine):
             self.db.execute(query.encode(), {"id": self.account_id(name)} | given).fetchall()
         )
 
+    def lose_the_balance_row_of(self, name: str) -> None:
+        """As a restore may: what it knows must come back from the other tables."""
+        self.read("delete from pgledger.balances where account_id = %(id)s returning 1", name)
+        self.require_account(name)
+
     # What is required of every account after every step
 
     def require_account(self, name: str) -> None:

@@ -119,7 +119,7 @@ def timed(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_time(rows: list[Row]) -> list[Row]:
-    return [{name: row[name] for name in row if name != "created_at"} for row in as_told(rows)]
+    return [{name: row[name] for name in row if name != "created_at"} for row in rows]
 
 
 def as_event(row: Row) -> Event:

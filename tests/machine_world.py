@@ -16,10 +16,7 @@ class TheWorld(Callers):
 
     @rule(account=ACCOUNTS)
     def lose_the_balance_row(self, account: str) -> None:
-        self.db.execute(
-            "delete from pgledger.balances where account_id = %s", (self.account_id(account),)
-        )
-        self.require_account(account)
+        self.lose_the_balance_row_of(account)
 
     @rule(account=ACCOUNTS, amount=st.integers(1, 60), key=MAYBE_KEYS, external_id=EXTERNAL_IDS)
     def import_history(
@@ -38,7 +35,7 @@ class TheWorld(Callers):
         ):
             return
         if known.opened:
-            self.lose_the_balance_row(account)
+            self.lose_the_balance_row_of(account)
         known.now = now()
         movement = known.import_movement(amount=amount, key=key, external_id=external_id)
         self.db.execute(
