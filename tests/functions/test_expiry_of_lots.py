@@ -368,6 +368,21 @@ def test_only_what_is_left_of_a_lot_expires(db: Ledger) -> None:
     assert unreckoned(db) == []
 
 
+def test_the_last_credit_of_a_lot_is_seen_to_expire(db: Ledger) -> None:
+    give(db, "A", 10, day(3))
+    ask(db, "spend", account_id="a", amount=9)
+    # What is due is looked for anew when 1 is left.
+    ask(db, "hold", account_id="a", amount=1, expires_at=day(1))
+    let_pass(db, "1 day")
+    ask(db, "run_due")
+    let_pass(db, "2 days")
+    assert value(db, "get_credits", account_id="a") == 0
+    refused(db, "LG001", "spend", account_id="a", amount=1)
+    ask(db, "run_due")
+    assert expiries(db) == [("A", 1, day(0))]
+    assert unreckoned(db) == []
+
+
 def test_a_lot_that_was_used_up_has_nothing_to_post(db: Ledger) -> None:
     give(db, "A", 10, day(1))
     ask(db, "spend", account_id="a", amount=10)

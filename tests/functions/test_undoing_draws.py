@@ -410,3 +410,20 @@ def test_a_lost_balance_row_comes_back_after_what_was_undone(spent: Ledger) -> N
     (after,) = spent.execute(STORED).fetchall()
     assert after == before
     assert unreckoned(spent) == []
+
+
+def test_more_than_a_grant_may_be_undone_of_it_where_its_credits_came_back_and_expired(
+    db: Ledger,
+) -> None:
+    give(db, "A", 10, day(1))
+    give(db, "pool", 10)
+    ask(db, "spend", account_id="a", amount=10, key="s")
+    ask(db, "reverse_transaction", account_id="a", original_key="A", amount=5)
+    back(db)
+    let_pass(db, "1 day")
+    details = refused(db, "LG009", "reverse_transaction", account_id="a", original_key="A")
+    assert details["remaining"] == 0
+    ask(db, "run_due")
+    assert journal(db)[-3:] == [("REVERSAL", -5), ("REVERSAL", 10), ("EXPIRY", -10)]
+    assert (left(db), pool(db)) == ({}, 5)
+    assert unreckoned(db) == []
