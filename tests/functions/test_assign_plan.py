@@ -314,8 +314,11 @@ def test_a_plan_that_has_not_begun_can_be_replaced_at_once(ledger: Ledger) -> No
 
 def test_the_allowance_of_a_plan_of_the_account_is_found(ledger: Ledger) -> None:
     plan(ledger, "trial", 5, anchor="ACCOUNT", period="3 days")
-    assign(ledger, "trial", starts_at=datetime.now(UTC) - 2 * DAY)
-    assert ask(ledger, "get_plan", account_id="a")["allowance_left"] == 5
+    ask(ledger, "open_account", account_id="b")
+    for account_id, days in (("b", 1), ("a", 2)):
+        starts_at = datetime.now(UTC) - days * DAY
+        ask(ledger, "assign_plan", account_id=account_id, plan="trial", starts_at=starts_at)
+        assert ask(ledger, "get_plan", account_id=account_id)["allowance_left"] == 5
     assign(ledger, "pro", at_once=True, expire_allowance=True)
     assert journal(ledger) == [("GRANT", 5), ("EXPIRY", -5), ("GRANT", 100)]
 

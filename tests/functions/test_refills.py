@@ -558,6 +558,21 @@ def test_the_auditor_finds_what_is_wrong_with_a_plan(
     assert disturb(ledger, change) == [rule]
 
 
+def test_the_auditor_looks_at_one_account(ledger: Ledger) -> None:
+    plan(ledger)
+    ask(ledger, "open_account", account_id="b")
+    ask(ledger, "assign_plan", account_id="b", plan="pro")
+    assert (
+        disturb(
+            ledger,
+            "update pgledger.account_plans set refill_at = refill_at + interval '1 second'",
+            "update pgledger.transactions set type = 'TOP_UP'",
+        )
+        == []
+    )
+    assert len(ask_all(ledger, "_verify_plans", account_id="b")) == 2
+
+
 def test_the_auditor_finds_a_refill_of_no_plan(ledger: Ledger) -> None:
     plan(ledger, policy="ADD")
     assign(ledger)

@@ -654,6 +654,18 @@ def test_the_auditor_wants_no_reset_before_anybody_writes(capped: Ledger) -> Non
     assert not in_order(capped)
 
 
+def test_a_row_made_again_before_a_reset_is_already_of_the_new_period(capped: Ledger) -> None:
+    spend(capped, 30)
+    let_days_pass(capped, 1)
+    capped.execute("delete from pgledger.balances")
+    ask(capped, "open_account", account_id="a")
+    (row,) = capped.execute("select cap_left from pgledger.balances").fetchall()
+    assert row["cap_left"] == 100
+    assert in_order(capped)
+    spend(capped, 10)
+    assert left(capped) == 90
+
+
 def test_the_auditor_is_content_without_a_balance_row(capped: Ledger) -> None:
     capped.execute("delete from pgledger.balances")
     assert ask_all(capped, "_verify_caps", account_id="a") == []
