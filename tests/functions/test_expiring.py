@@ -52,6 +52,22 @@ def test_the_time_is_the_callers(some: Ledger, within: str, keys: str) -> None:
     assert [row["key"] for row in found] == list(keys)
 
 
+@pytest.mark.parametrize(("ticks", "keys"), [(-1, "A"), (0, "A"), (1, "")])
+def test_what_expires_at_the_end_of_that_time_is_within_it(
+    db: Ledger, ticks: int, keys: str
+) -> None:
+    give(db, "A", 10, day(3))
+    # The statements of one message share the instant at which it came.
+    cursor = db.execute(
+        "update pgledger.lots set expires_at ="
+        f" statement_timestamp() + interval '1 day {ticks} microseconds';"
+        " select key from pgledger.expiring('a', '1 day')"
+    )
+    while cursor.nextset():
+        pass
+    assert [row["key"] for row in cursor.fetchall()] == list(keys)
+
+
 def test_what_is_spent_does_not_expire_and_what_is_held_not_yet(some: Ledger) -> None:
     ask(some, "spend", account_id="a", amount=10, key="c")
     ask(some, "hold", account_id="a", amount=10 + 4)

@@ -158,15 +158,18 @@ def test_a_credit_pays_the_debt_before_it_forms_a_lot(
     assert unreckoned(db) == []
 
 
-def test_what_holds_reserve_beyond_the_pool_is_paid_as_a_debt_is(db: Ledger) -> None:
+def test_what_holds_reserve_beyond_the_pool_is_no_debt_before_it_is_captured(db: Ledger) -> None:
     ask(db, "open_account", account_id="a", min_balance=-50)
     give(db, "pool", 10)
     ask(db, "hold", account_id="a", amount=30, key="h")
     give(db, "A", 25, day(1))
-    assert (pool(db), left(db)) == (30, {"A": 5})
+    assert (pool(db), left(db)) == (10, {"A": 25})
     assert value(db, "get_credits", account_id="a") == 5
-    ask(db, "release", account_id="a", key="h")
-    assert (pool(db), left(db)) == (30, {"A": 5})
+    assert unreckoned(db) == []
+    ask(db, "capture", account_id="a", key="h", amount=14)
+    assert (pool(db), left(db)) == (-4, {"A": 25})
+    give(db, "B", 5, day(1))
+    assert (pool(db), left(db)) == (0, {"A": 25, "B": 1})
     assert unreckoned(db) == []
 
 
