@@ -96,6 +96,7 @@
 \ir functions/_pool_told.sql
 \ir functions/_derive_balance.sql
 \ir functions/_balance_row.sql
+\ir functions/_lots_asked.sql
 \ir functions/_lots_now.sql
 \ir functions/_expiries_due.sql
 \ir functions/_held_expired.sql
@@ -135,6 +136,7 @@
 -- The answers of the ledger.
 \ir functions/_forget_unopened.sql
 \ir functions/_as_posting.sql
+\ir functions/_as_replay.sql
 \ir functions/_refuse.sql
 \ir functions/_conflict.sql
 \ir functions/_lock_account.sql

@@ -2,16 +2,12 @@ create or replace function pgledger._allowance_due(hot pgledger.balances, at tim
 returns table (key text, amount bigint, expires_at timestamptz)
 language sql stable
 begin atomic
-  select d.key, (d.amount - least(d.amount, greatest(-f.free, 0)))::bigint, d.expires_at
+  select d.key, d.amount + least(greatest(p.pool, -d.amount), 0), d.expires_at
   from pgledger._due(_allowance_due.hot, _allowance_due.at) d
-  cross join lateral (
-    select coalesce((hot).pool, (hot).balance) - coalesce(sum(r.amount), 0) as free
-    from pgledger._reserved((hot).account_id) r
-    where r.lot is null and (r.expires_at <= _allowance_due.at) is not true
-  ) f
+  cross join (values (coalesce((hot).pool, (hot).balance))) p (pool)
   where (hot).attention_at <= _allowance_due.at
     and d.policy = 'RESET'
-    and d.amount > least(d.amount, greatest(-f.free, 0));
+    and p.pool > -d.amount;
 end;
 
 comment on function pgledger._allowance_due(pgledger.balances, timestamptz) is

@@ -26,7 +26,7 @@ begin
     and case
       when t.type = 'USAGE' then t.amount < 0
       -- Looked up one by one: a join might read all that the account ever posted.
-      when t.type = 'REVERSAL' and t.original_seq > v_before then (
+      when t.original_seq > v_before then (
         select o.type = 'USAGE' and o.amount < 0
         from pgledger.transactions o
         where o.account_id = _cap_now.account_id and o.seq = t.original_seq)

@@ -10,23 +10,27 @@ declare
   v_released bigint;
   v_expired jsonb[];
   v_in_lots text[];
+  v_keys text[];
   v_key text;
 begin
+  v_keys := array(
+    select d.key
+    from pgledger.pending_transactions d
+    where d.account_id = hot.account_id and d.status = 'PENDING' and d.expires_at <= _close_holds.at
+    order by d.expires_at
+    limit 100);
+  if hot.held_in_lots > 0 then
+    v_keys := v_keys || array(
+      select d.key
+      from pgledger.pending_transactions d
+      where d.account_id = hot.account_id and d.status = 'PENDING'
+        and d.expires_at <= _close_holds.at and d.lot is not null);
+  end if;
+
   with closed as (
     update pgledger.pending_transactions p
     set status = 'EXPIRED', settled_at = p.expires_at
-    where p.account_id = hot.account_id
-      and p.key = any (array(
-        select d.key
-        from pgledger.pending_transactions d
-        where d.account_id = hot.account_id and d.status = 'PENDING'
-          and d.expires_at <= _close_holds.at
-        order by d.lot is null, d.expires_at
-        limit greatest(100, (
-          select count(d.lot)
-          from pgledger.pending_transactions d
-          where d.account_id = hot.account_id and d.status = 'PENDING'
-            and d.expires_at <= _close_holds.at))))
+    where p.account_id = hot.account_id and p.key = any (v_keys)
     returning p.key, p.amount, p.lot, p.expires_at, p.reference,
       to_char(p.expires_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as expired_at
   )
@@ -51,8 +55,8 @@ end;
 $$;
 
 comment on function pgledger._close_holds(pgledger.balances, timestamptz) is
-  'Closes holds that expired up to an instant, those in lots and up to 100 in all, and tells '
-  'the outbox. What they reserved in lots is back in them. The balance row after that, which '
-  'the caller writes. Private.';
+  'Closes holds that expired up to an instant, those in lots and 100 more, and tells the '
+  'outbox. What they reserved in lots is back in them. The balance row after that, which the '
+  'caller writes. Private.';
 
 revoke all on function pgledger._close_holds(pgledger.balances, timestamptz) from public;

@@ -3,24 +3,24 @@ returns setof pgledger._movement
 language plpgsql stable
 as $$
 declare
+  v_all pgledger._movement[] := '{}'::pgledger._movement[];
   v_balance bigint := hot.balance;
   v_due pgledger._movement;
   v_wanted numeric;
 begin
-  for v_due.due_at, v_due.lot, v_due.key, v_due.amount, v_due.policy, v_due.expires_at,
-    v_due.metadata
-  in
-    select e.due_at, e.lot, null, e.amount, null, null, null
-    from pgledger._expiries_due(hot, _due.at) e
-    where hot.pool is not null
-    union all
-    select r.due_at, null, r.key, r.amount, r.policy, r.expires_at, r.metadata
-    from pgledger._refills_due(hot.account_id, _due.at) r
-    order by 1, 2 nulls last
-  loop
-    if v_due.lot is not null then
-      v_due.amount := -v_due.amount;
-    else
+  -- Asked one by one: in one query with a condition the planner would plan it anew each time.
+  if hot.pool is not null then
+    v_all := array(
+      select row(e.due_at, e.lot, null, -e.amount, null, null, null)::pgledger._movement
+      from pgledger._expiries_due(hot, _due.at) e);
+  end if;
+  v_all := v_all || array(
+    select row(r.due_at, null, r.key, r.amount, r.policy, r.expires_at, r.metadata)
+      ::pgledger._movement
+    from pgledger._refills_due(hot.account_id, _due.at) r);
+
+  for v_due in select m.* from unnest(v_all) m order by m.due_at, m.lot nulls last loop
+    if v_due.lot is null then
       v_wanted := v_due.amount::numeric;
       if v_due.policy = 'TOP_UP_TO' then
         v_wanted := greatest(v_wanted - v_balance, 0);

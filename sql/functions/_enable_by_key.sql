@@ -33,7 +33,7 @@ begin
     -- It had its effect under another key: what was announced here must not have it once more.
     if v_answer.replayed and v_pending.status = 'PENDING' then
       perform pgledger._cancel(v_pending, v_hot, 'recorded as ' || v_answer.key);
-      v_hot := pgledger._lock_balance(request.account_id);
+      v_hot := pgledger._settle_due(pgledger._lock_balance(request.account_id));
       v_answer.available := v_hot.balance - v_hot.held;
     end if;
     return v_answer;

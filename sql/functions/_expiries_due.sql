@@ -16,7 +16,8 @@ begin atomic
     select greatest(l.expires_at, r.expires_at), l.seq, r.amount
     from pgledger._reserved((hot).account_id) r
     join pgledger.lots l on l.account_id = (hot).account_id and l.seq = r.lot
-    where r.expires_at <= _expiries_due.at and l.expires_at <= _expiries_due.at
+    where (hot).held_in_lots > 0
+      and r.expires_at <= _expiries_due.at and l.expires_at <= _expiries_due.at
   ) e
   group by e.due_at, e.lot
   having sum(e.amount) > 0;

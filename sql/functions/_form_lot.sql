@@ -4,9 +4,8 @@ create or replace function pgledger._form_lot(
 language plpgsql
 as $$
 declare
-  v_debt bigint := greatest(
-    hot.held - coalesce(hot.held_in_lots, 0) - coalesce(hot.pool, hot.balance), 0);
-  v_paid bigint := least(v_debt, _form_lot.applied);
+  -- What holds reserve is no debt: they may be released, and then nobody owed it.
+  v_paid bigint := greatest(-greatest(coalesce(hot.pool, hot.balance), -_form_lot.applied), 0);
   v_expires_at timestamptz := coalesce(request.credits_expire_at, 'infinity');
 begin
   insert into pgledger.lots (

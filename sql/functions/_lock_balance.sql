@@ -33,14 +33,14 @@ begin
   end if;
 
   v_hot.updated_at := greatest(v_hot.updated_at, clock_timestamp());
-  return pgledger._without_due(v_hot, v_hot.updated_at);
+  return v_hot;
 end;
 $$;
 
 comment on function pgledger._lock_balance(text) is
   'Locks the account''s balance row until the transaction ends, making it from history where it '
-  'is missing, and returns it as it is now under the lock, what is due counted. Its updated_at '
-  'is the instant of the call: the clock read under the lock, by which all that follows is '
-  'judged and recorded. Always the first lock taken. Private.';
+  'is missing, and returns it as it stands under the lock. Its updated_at is the instant of the '
+  'call: the clock read under the lock, by which all that follows is judged and recorded. '
+  'Always the first lock taken. Private.';
 
 revoke all on function pgledger._lock_balance(text) from public;

@@ -30,13 +30,11 @@ begin
       case when l.expires_at <= _lots_now.at then 0 else n.free end::bigint,
       coalesce(r.held, 0)::bigint,
       (l.expired + case when l.expires_at <= _lots_now.at then n.free else 0 end)::bigint
-    from pgledger.lots l
+    from pgledger._lots_asked(_lots_now.account_id, _lots_now.all_of_them) l
     left join reserved r on r.lot = l.seq
     cross join lateral (values (
       case when l.seq = v_head_lot then v_head_left else l.remaining end + coalesce(r.released, 0)
-    )) n (free)
-    where l.account_id = _lots_now.account_id
-      and (_lots_now.all_of_them or l.remaining > 0 or r.lot is not null);
+    )) n (free);
 end;
 $$;
 

@@ -5,11 +5,13 @@ as $$
 declare
   v_hot pgledger.balances := hot;
 begin
-  update pgledger.lots l
-  set remaining = hot.head_left
-  where l.account_id = hot.account_id
-    and l.seq = hot.head_lot
-    and l.remaining <> hot.head_left;
+  if hot.head_lot is not null then
+    update pgledger.lots l
+    set remaining = hot.head_left
+    where l.account_id = hot.account_id
+      and l.seq = hot.head_lot
+      and l.remaining <> hot.head_left;
+  end if;
   v_hot.head_lot := null;
   v_hot.head_left := null;
   return v_hot;

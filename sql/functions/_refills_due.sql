@@ -15,6 +15,8 @@ declare
   v_anchor timestamptz;
   v_first bigint;
   v_last bigint;
+  v_begins_at timestamptz;
+  v_ends_at timestamptz;
 begin
   select n.* into v_on
   from pgledger._plan_now(_refills_due.account_id, _refills_due.at) n
@@ -34,25 +36,26 @@ begin
     else v_last
   end;
 
-  return query
-    select greatest(p.begins_at, v_on.refill_at), p.key, v_plan.policy, v_plan.amount,
-      case when v_plan.policy = 'RESET' then p.ends_at else 'infinity'::timestamptz end,
-      jsonb_build_object(
-        'plan', v_plan.code,
-        'period_start', pgledger._utc(p.begins_at),
-        'period_end', pgledger._utc(p.ends_at))
-    from generate_series(v_first, v_last) n (number)
-    cross join lateral (values (
-      pgledger._refill_key(v_plan, v_anchor, n.number),
-      pgledger._period_begin(v_plan.period, v_plan.time_zone, v_anchor, n.number),
-      pgledger._period_begin(v_plan.period, v_plan.time_zone, v_anchor, n.number + 1)
-    )) p (key, begins_at, ends_at)
+  for v_number in v_first::integer..v_last::integer loop
+    v_begins_at := pgledger._period_begin(v_plan.period, v_plan.time_zone, v_anchor, v_number);
+    v_ends_at := pgledger._period_begin(v_plan.period, v_plan.time_zone, v_anchor, v_number + 1);
+    _refills_due.key := pgledger._refill_key(v_plan, v_anchor, v_number);
     -- A period that the clocks skip whole is none.
-    where p.begins_at < p.ends_at
-      and not exists (
-        select from pgledger.transactions t
-        where t.account_id = _refills_due.account_id and t.key = p.key)
-    order by n.number;
+    continue when v_begins_at >= v_ends_at or exists (
+      select from pgledger.transactions t
+      where t.account_id = _refills_due.account_id and t.key = _refills_due.key);
+
+    _refills_due.due_at := greatest(v_begins_at, v_on.refill_at);
+    _refills_due.policy := v_plan.policy;
+    _refills_due.amount := v_plan.amount;
+    _refills_due.expires_at :=
+      case when v_plan.policy = 'RESET' then v_ends_at else 'infinity'::timestamptz end;
+    _refills_due.metadata := jsonb_build_object(
+      'plan', v_plan.code,
+      'period_start', pgledger._utc(v_begins_at),
+      'period_end', pgledger._utc(v_ends_at));
+    return next;
+  end loop;
 end;
 $$;
 

@@ -36,7 +36,7 @@ begin
       or coalesce(v_posted.external_id, v_pending.external_id) is null
       or request.external_id in (v_posted.external_id, v_pending.external_id))
   then
-    return pgledger._as_posting(v_posted, v_pending, hot, true);
+    return pgledger._as_replay(v_posted, v_pending, hot);
   end if;
 
   return pgledger._conflict(request, hot, v_posted, v_pending);

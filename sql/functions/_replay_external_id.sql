@@ -40,7 +40,7 @@ begin
     and request.amount = coalesce(
       v_posted.requested_amount, v_posted.amount, v_pending.requested_amount, v_pending.amount)
   then
-    return pgledger._as_posting(v_posted, v_pending, hot, true);
+    return pgledger._as_replay(v_posted, v_pending, hot);
   end if;
 
   return pgledger._conflict(request, hot, v_posted, v_pending);

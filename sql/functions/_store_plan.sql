@@ -4,8 +4,6 @@ create or replace function pgledger._store_plan(
 language plpgsql
 as $$
 #variable_conflict use_column
-declare
-  v_refill_at timestamptz;
 begin
   -- What lies behind is not granted: the first refill is that of the period that holds now.
   insert into pgledger.account_plans as p (account_id, plan, starts_at, refill_at)
@@ -27,20 +25,13 @@ begin
       where p.account_id = _store_plan.account_id and p.next_plan is not null;
     end if;
   end if;
-
-  select p.refill_at into strict v_refill_at
-  from pgledger.account_plans p
-  where p.account_id = _store_plan.account_id;
-  update pgledger.balances b
-  set attention_at = least(b.attention_at, v_refill_at)
-  where b.account_id = _store_plan.account_id;
 end;
 $$;
 
 comment on function pgledger._store_plan(text, text, timestamptz, boolean, timestamptz) is
   'Puts an account on a plan at an instant, under the lock of its balance row: where it is on '
   'none, and at once where that is asked; else with its next refill. Its own plan again keeps it '
-  'as it is. Private.';
+  'as it is. The caller then settles what that makes due. Private.';
 
 revoke all on function
   pgledger._store_plan(text, text, timestamptz, boolean, timestamptz) from public;

@@ -6,7 +6,9 @@ declare
   v_hot pgledger.balances := hot;
 begin
   if hot.pool is not null then
-    v_hot := pgledger._choose_head(hot);
+    -- Two statements: what the first writes is what the second chooses from.
+    v_hot := pgledger._put_head_back(hot);
+    v_hot := pgledger._choose_head(v_hot);
   end if;
   update pgledger.balances b
   set balance = v_hot.balance, seq = v_hot.seq, updated_at = v_hot.updated_at,
