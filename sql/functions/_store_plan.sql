@@ -29,9 +29,9 @@ end;
 $$;
 
 comment on function pgledger._store_plan(text, text, timestamptz, boolean, timestamptz) is
-  'Puts an account on a plan at an instant, under the lock of its balance row: where it is on '
-  'none, and at once where that is asked; else with its next refill. Its own plan again keeps it '
-  'as it is. The caller then settles what that makes due. Private.';
+  'Puts an account on a plan, under the lock of its balance row: at an instant where it is on no '
+  'plan yet, or where at_once says so; else with its next refill. Its own plan again only drops a '
+  'change that waits. What this makes due the caller settles. Private.';
 
 revoke all on function
   pgledger._store_plan(text, text, timestamptz, boolean, timestamptz) from public;
