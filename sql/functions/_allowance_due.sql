@@ -2,12 +2,10 @@ create or replace function pgledger._allowance_due(hot pgledger.balances, at tim
 returns table (key text, amount bigint, expires_at timestamptz)
 language sql stable
 begin atomic
-  select d.key, d.amount + least(greatest(p.pool, -d.amount), 0), d.expires_at
+  select d.key, d.to_lot, d.expires_at
   from pgledger._due(_allowance_due.hot, _allowance_due.at) d
-  cross join (values (coalesce((hot).pool, (hot).balance))) p (pool)
   where (hot).attention_at <= _allowance_due.at
-    and d.policy = 'RESET'
-    and p.pool > -d.amount;
+    and d.to_lot > 0;
 end;
 
 comment on function pgledger._allowance_due(pgledger.balances, timestamptz) is

@@ -17,11 +17,9 @@ begin
 
   -- Due and not posted yet: it pays a debt of the pool first.
   return (
-    select greatest(d.amount + least(
-      coalesce(v_hot.pool, v_hot.balance)::numeric - v_hot.held + coalesce(v_hot.held_in_lots, 0),
-      0), 0)::bigint
+    select d.to_lot
     from pgledger._due(v_hot, _allowance_left.at) d
-    where d.policy = 'RESET');
+    where d.policy = 'RESET' and d.expires_at > _allowance_left.at);
 end;
 $$;
 

@@ -36,7 +36,7 @@ begin
       held = b.held - v_held,
       pool = b.pool + case when v_lot is null then v_amount else 0 end,
       held_in_lots = b.held_in_lots - case when v_lot is null then 0 else v_held end,
-      head_left = b.head_left + v_held + v_amount,
+      head_left = b.head_left + (v_held + v_amount),
       cap_left = b.cap_left + case when v_type = 'USAGE' then v_amount else 0 end
   where b.account_id = _capture.account_id and b.attention_at > greatest(b.updated_at, v_now)
     and b.held >= v_held and coalesce(b.cap_left, 0) >= 0

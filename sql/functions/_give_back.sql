@@ -11,6 +11,8 @@ declare
   v_part record;
   v_back bigint;
   v_expires_at timestamptz;
+  v_extended timestamptz :=
+    (hot.updated_at at time zone 'UTC' + request.extend) at time zone 'UTC';
 begin
   -- Earlier reversals gave back from the end too, so what they gave is at the end, in one piece.
   select coalesce(sum(t.amount), 0)::bigint into v_skip
@@ -34,7 +36,7 @@ begin
     set remaining = l.remaining + v_back,
         expires_at = case
           when l.expires_at <= hot.updated_at and request.extend is not null
-          then hot.updated_at + request.extend
+          then v_extended
           else l.expires_at
         end
     where l.account_id = request.account_id and l.seq = v_part.lot

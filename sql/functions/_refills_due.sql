@@ -31,9 +31,9 @@ begin
   v_anchor := case when v_plan.anchor = 'ACCOUNT' then v_on.starts_at end;
   v_last := pgledger._period_number(v_plan.period, v_plan.time_zone, v_anchor, _refills_due.at);
   v_first := case
-    when v_plan.policy = 'ADD' then pgledger._period_number(
+    when v_plan.policy = 'TOP_UP_TO' then v_last
+    else pgledger._period_number(
       v_plan.period, v_plan.time_zone, v_anchor, v_on.refill_at)
-    else v_last
   end;
 
   for v_number in v_first::integer..v_last::integer loop
@@ -60,8 +60,9 @@ end;
 $$;
 
 comment on function pgledger._refills_due(text, timestamptz) is
-  'The refills of an account that fell due up to and including an instant and are not posted yet, '
-  'in order: of each period since under ADD, else of the current one only. amount is the plan''s, '
+  'The refills of an account that fell due up to and including an instant and are not posted '
+  'yet, in order: of each period since, or under TOP_UP_TO of the current one only. Of a RESET '
+  'period that is over nothing is left but the debt it paid: see _due. amount is the plan''s, '
   'minor units; expires_at is the period''s end under RESET, else infinity. Private.';
 
 revoke all on function pgledger._refills_due(text, timestamptz) from public;

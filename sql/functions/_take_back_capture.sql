@@ -16,7 +16,7 @@ begin
       held = b.held + _take_back_capture.held,
       pool = b.pool - v_pool,
       held_in_lots = b.held_in_lots + v_in_lots,
-      head_left = b.head_left - _take_back_capture.held - _take_back_capture.amount,
+      head_left = b.head_left - (_take_back_capture.held + _take_back_capture.amount),
       cap_left = b.cap_left - v_cap
   where b.account_id = _take_back_capture.account_id;
 end;

@@ -11,7 +11,6 @@ declare
   v_middle bigint;
   v_found record;
   v_balance bigint := 0::bigint;
-  v_now timestamptz;
   v_hot pgledger.balances;
 begin
   if not coalesce(isfinite(balance_at.at), false) then
@@ -41,11 +40,12 @@ begin
     end if;
   end loop;
 
-  v_now := least(balance_at.at, statement_timestamp());
   v_hot := pgledger._balance_row(v_account);
-  if v_hot.attention_at <= v_now then
+  -- What will be posted is what is due now, as of when it fell due.
+  if v_hot.attention_at <= least(balance_at.at, statement_timestamp()) then
     select (v_balance + coalesce(sum(d.amount), 0))::bigint into v_balance
-    from pgledger._due(v_hot, v_now) d;
+    from pgledger._due(v_hot, statement_timestamp()) d
+    where d.due_at <= balance_at.at;
   end if;
   return v_balance;
 end;

@@ -21,7 +21,8 @@ begin
     left join pgledger.transactions t on t.account_id = expiring.account_id and t.seq = n.lot
     where n.remaining > 0
       and n.expires_at < 'infinity'
-      and n.expires_at <= statement_timestamp() + expiring.within
+      and n.expires_at <=
+        (statement_timestamp() at time zone 'UTC' + expiring.within) at time zone 'UTC'
     order by n.expires_at, n.lot;
 end;
 $$;

@@ -30,7 +30,8 @@ begin atomic
   from pgledger._balance_now(pgledger._checked_account(get_balance.account_id)) now
   left join pgledger.accounts a on a.account_id = now.account_id
   left join lateral (
-    select e.expires_at, sum(e.amount)::bigint as amount
+    -- Over a debt two lots may be more than a bigint, though no balance is.
+    select e.expires_at, least(sum(e.amount), 9223372036854775807)::bigint as amount
     from (
       select n.expires_at, n.remaining as amount
       from pgledger._lots_now(now.account_id, statement_timestamp(), false) n

@@ -108,7 +108,8 @@ begin
       amount bigint,
       policy pgledger.refill_policy,
       expires_at timestamptz,
-      metadata jsonb
+      metadata jsonb,
+      to_lot bigint
     );
   end if;
 end;
@@ -182,5 +183,5 @@ comment on type pgledger._sources is
   'draw order, below 0 for what they get back; from_pool, what the pool loses by it; unreserved, '
   'what a hold no longer reserves in lots; and when the lots it touched end. Private.';
 comment on type pgledger._movement is
-  'A movement that fell due: the expiry of a lot (amount below 0), or a refill (with a key). '
-  'Private.';
+  'A movement that fell due: the expiry of a lot (amount below 0), or a refill (with a key), '
+  'to_lot of which will be a lot of its own. Private.';

@@ -310,7 +310,7 @@ def test_a_debt_can_eat_an_allowance_whole(ledger: Ledger) -> None:
     assert in_order(ledger)
 
 
-def test_what_is_held_of_the_pool_is_no_debt_to_be_paid_but_what_is_short_of_it_is(
+def test_what_is_held_of_the_pool_is_no_debt_even_where_the_pool_is_short_of_it(
     ledger: Ledger,
 ) -> None:
     plan(ledger)
@@ -326,9 +326,27 @@ def test_what_is_held_of_the_pool_is_no_debt_to_be_paid_but_what_is_short_of_it_
     call = {"account_id": "a", "type": "USAGE", "fail_insufficient_credits": False}
     ask(ledger, "add_transaction", amount=-130, **call)
     let_days_pass(ledger, 1)
-    assert ask(ledger, "get_plan", account_id="a")["allowance_left"] == 70
+    assert ask(ledger, "get_plan", account_id="a")["allowance_left"] == 100
     settle(ledger)
-    assert ask(ledger, "get_plan", account_id="a")["allowance_left"] == 70
+    assert ask(ledger, "get_plan", account_id="a")["allowance_left"] == 100
+    assert in_order(ledger)
+
+
+@pytest.mark.parametrize("settled", ["each day", "at the end"])
+def test_an_allowance_pays_a_debt_whatever_runs_between(ledger: Ledger, settled: str) -> None:
+    plan(ledger, policy="RESET", anchor="ACCOUNT")
+    ask(ledger, "set_limits", account_id="a", min_balance=0, debt_floor=-1000)
+    assign(ledger)
+    ask(ledger, "spend", account_id="a", amount=350, shortfall="DEBT")
+    for _ in range(3):
+        let_days_pass(ledger, 1)
+        if settled == "each day":
+            settle(ledger)
+    # The debt of 250 took two allowances and half of the third.
+    assert ask(ledger, "get_balance", account_id="a")["balance"] == 50
+    settle(ledger)
+    assert ask(ledger, "get_balance", account_id="a")["balance"] == 50
+    assert ask(ledger, "get_plan", account_id="a")["allowance_left"] == 50
     assert in_order(ledger)
 
 
@@ -446,7 +464,8 @@ def test_months_missed_count_by_the_last_of_january(ledger: Ledger, policy: str)
     assert found == [(datetime(2024, 2, 29, 9, tzinfo=UTC), "pro-2024-02-29")]
     found = due(ledger, march)
     assert found[-1] == (march, "pro-2024-03-31")
-    assert len(found) == (2 if policy == "ADD" else 1)
+    # Under RESET what is over may still have paid a debt.
+    assert len(found) == (1 if policy == "TOP_UP_TO" else 2)
 
 
 # Status
