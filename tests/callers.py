@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, multiple, precondition, rule
 
 from tests.callers_of_lots import OwnersOfLots
-from tests.callers_of_plans import Planners
 from tests.callers_of_settings import Owners
 from tests.machine import LedgerMachine
 from tests.machine_records import Call
@@ -52,7 +51,7 @@ LIMITS = (
 calls = LedgerMachine.calls
 
 
-class Callers(OwnersOfLots, Planners, Owners):
+class Callers(OwnersOfLots, Owners):
     @initialize(
         funds=st.sampled_from([0, 50, 100]),
         low=st.none() | st.integers(0, 40),

@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
+from tests.callers_of_plans import Planners
 from tests.machine_records import Call
 from tests.machine_time import Time
 from tests.strategies import (
@@ -26,10 +27,11 @@ SMALL = st.integers(1, 30)
 LIFE = [
     *("lot", "lot", "spend", "spend", "hold", "hold", "enable", "release", "undo", "undo"),
     *("age", "age", "grant", "announce", "transfer", "revoke", "lose_balance_row"),
+    *("plan", "plan", "cap"),
 ]
 
 
-class OwnersOfLots(Time):
+class OwnersOfLots(Planners, Time):
     @rule(target=calls, account=ACCOUNTS, data=st.data())
     def grant_a_lot(self, account: str, data: st.DataObject) -> Call:
         given = PLAIN | {"metadata": {"a": "lot"}, "expires_at": self.at(data.draw(ENDS))}
@@ -61,6 +63,12 @@ class OwnersOfLots(Time):
     def transfer_some(self, account: str, data: st.DataObject) -> None:
         to = "bert" if account == "anna" else "anna"
         self.made("transfer", account, to_account_id=to, amount=data.draw(SMALL), **PLAIN)
+
+    def plan_some(self, account: str, data: st.DataObject) -> None:
+        self.assign_or_clear_plan(account, data)
+
+    def cap_some(self, account: str, data: st.DataObject) -> None:
+        self.set_spending_cap(account, data)
 
     def lose_balance_row_some(self, account: str, data: st.DataObject) -> None:
         del data

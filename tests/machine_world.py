@@ -61,8 +61,9 @@ class TheWorld(Callers):
     @rule(account=ACCOUNTS, data=st.data())
     def somebody_reads(self, account: str, data: st.DataObject) -> None:
         readers = [self.check_credits, self.get_transaction, self.history, self.expiring]
+        readers += [self.explain_balance]
         if self.accounts[account].posted:
-            readers.append(self.balance_at)
+            readers += [self.balance_at, self.explain_transaction]
         data.draw(st.sampled_from(readers))(account, data)
 
     def check_credits(self, account: str, data: st.DataObject) -> None:
@@ -120,6 +121,24 @@ class TheWorld(Callers):
         at += timedelta(microseconds=data.draw(st.sampled_from([0, 0, 1, -1])))
         found = self.read("select pgledger.balance_at(%(id)s, %(at)s)", account, at=at)
         assert found == [{"balance_at": seen.balance_at(at)}]
+
+    def explain_transaction(self, account: str, data: st.DataObject) -> None:
+        known = self.accounts[account]
+        one = data.draw(st.sampled_from([*known.posted, *known.announced.values()]))
+        found = self.read(
+            "select lot, amount from pgledger.explain_transaction(%(id)s, %(key)s)",
+            account,
+            key=one.known_as,
+        )
+        if one.is_posted_debit or one.is_open_hold_at(now()):
+            assert [(row["lot"], row["amount"]) for row in found] == one.parts
+
+    def explain_balance(self, account: str, data: st.DataObject) -> None:
+        del data
+        found = self.read("select item, lot, amount from pgledger.explain_balance(%(id)s)", account)
+        known = len(self.accounts[account].posted)
+        expected = self.seen(account).explained(known)
+        assert [tuple(row.values()) for row in found] == expected
 
     def teardown(self) -> None:
         try:

@@ -143,6 +143,7 @@ class Account(Configurable):
         """Refund or reverse: an amount, or all that remains."""
         if asked.extend is not None and asked.extend <= timedelta(0):
             raise Misused("22023")
+        self.settle()
         original = self.posted_as(original_key)
         if original is None:
             raise Refused("LG006")
@@ -156,7 +157,7 @@ class Account(Configurable):
             names = {asked.key, asked.external_id} - {None}
             before = (m for m in self.posted if m.original == original.seq)
             repeated = next((m for m in before if {m.key, m.external_id} & names), None)
-            left = max(self.seen().left_of(original.seq, asked.type), 0)
+            left = max(self.left_of(original.seq, asked.type), 0)
             amount = abs(repeated.amount) if repeated else left or abs(original.amount)
         signed = -amount if original.amount > 0 else amount
         return self.add(replace(asked, amount=signed, original=original.seq))
@@ -243,6 +244,22 @@ class Account(Configurable):
             )
             for lot in lots
         ]
+
+    def explained(self, known: int) -> list[tuple[str, int | None, int]]:
+        """The balance item by item: what is in the pool, in known lots and in others, and so on."""
+        pool, available = self.purse.pool, self.available
+        lots = [lot for lot in self.purse.in_draw_order() if lot.is_open]
+        items: list[tuple[str, int | None, int]] = [("pool", None, max(pool, 0))]
+        items += [("lot", lot.seq, lot.remaining + lot.held) for lot in lots if lot.seq <= known]
+        items += [("lot", None, lot.remaining) for lot in lots if lot.seq > known]
+        items += [("debt", None, pool)] if pool < 0 else []
+        items += [("balance", None, self.balance), ("held", None, available - self.balance)]
+        items.append(("available", None, available))
+        items += [
+            ("due", m.parts[0][0] if m.parts else None, m.amount) for m in self.posted[known:]
+        ]
+        items += [("refill", None, self.plan.plan.amount)] if self.plan else []
+        return items
 
     def covers(self, required: int) -> bool:
         enough = self.available - required >= self.min_balance

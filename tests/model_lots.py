@@ -52,7 +52,7 @@ class Purse:
 
     @property
     def free_pool(self) -> int:
-        """What the pool can pay; a debt where it is below 0."""
+        """What the pool can pay."""
         return self.pool - self.held_in_pool
 
     @property
@@ -108,8 +108,8 @@ class Purse:
         self.pool += amount
 
     def pay_in_a_lot(self, seq: int, amount: int, priority: int, expires_at: datetime) -> None:
-        """A debt is paid first; the rest is the lot, and be it nothing."""
-        paid = min(amount, max(-self.free_pool, 0))
+        """What the pool owes is paid first; the rest is the lot, and be it nothing."""
+        paid = min(amount, max(-self.pool, 0))
         self.pool += paid
         self.lots[seq] = Lot(
             seq=seq,

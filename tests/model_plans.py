@@ -45,9 +45,12 @@ class Refill:
     def expires_at(self) -> datetime | None:
         return self.period_end if self.plan.policy == "RESET" else None
 
-    def amount(self, balance: int) -> int:
+    def amount(self, now: datetime, balance: int, debt: int) -> int:
         if self.plan.policy == "TOP_UP_TO":
             return max(self.plan.amount - balance, 0)
+        if self.plan.policy == "RESET" and self.period_end <= now:
+            # All that is left of an allowance that is over is the debt that it paid in time.
+            return min(self.plan.amount, debt)
         return self.plan.amount
 
 
@@ -71,11 +74,10 @@ class Assignment:
         if self.next_plan is not None:
             self.plan, self.next_plan = self.next_plan, None
             self.starts_at = self.refill_at
-        # Of what was missed ADD brings everything, and the others only what is for this period.
-        due_at = self.refill_at
-        if self.plan.policy != "ADD":
-            due_at = max(due_at, self.period_start(at))
-        return self.refill_of(due_at)
+        # What is only filled up is filled up once, however often it was missed.
+        if self.plan.policy == "TOP_UP_TO":
+            return self.refill_of(max(self.refill_at, self.period_start(at)))
+        return self.refill_of(self.refill_at)
 
     def refill_of(self, at: datetime) -> Refill:
         """The refill of the period that an instant is in."""

@@ -126,7 +126,8 @@ class Postings(Journal):
     def _refill(self, refill: Refill) -> None:
         assert self.plan is not None
         self.plan.refill_at = refill.period_end
-        amount = min(refill.amount(self.balance), HIGHEST - self.balance)
+        asked = refill.amount(self.now, self.balance, max(-self.purse.pool, 0))
+        amount = min(asked, HIGHEST - self.balance)
         if amount == 0 or self.posted_under(refill.key) is not None:
             return
         movement = Movement(

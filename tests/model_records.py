@@ -69,6 +69,13 @@ class Movement:
         return self.is_open and self.amount < 0
 
     @property
+    def is_posted_debit(self) -> bool:
+        return self.seq is not None and self.amount < 0
+
+    def is_open_hold_at(self, at: datetime) -> bool:
+        return self.is_open_hold and (self.expires_at is None or self.expires_at > at)
+
+    @property
     def makes_a_lot(self) -> bool:
         return self.amount > 0 and (self.expires_at is not None or self.priority != 0)
 
