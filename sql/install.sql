@@ -110,6 +110,7 @@
 \ir functions/_lock_balance.sql
 \ir functions/_open_if_new.sql
 \ir functions/_emit.sql
+\ir functions/_tell_low.sql
 
 -- Where credits come from and go to: the pool and the lots.
 \ir functions/_sources_from.sql

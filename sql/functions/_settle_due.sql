@@ -6,6 +6,7 @@ declare
   v_hot pgledger.balances;
   v_due pgledger._movement[];
   v_held bigint;
+  v_available bigint;
   v_unclosed bigint;
 begin
   if hot.attention_at > v_now then
@@ -16,6 +17,7 @@ begin
   from pgledger.balances b
   where b.account_id = hot.account_id;
   v_held := v_hot.held;
+  v_available := v_hot.balance - v_hot.held;
   -- Listed before the holds are closed, because it is their expiry that decides what expires when.
   v_due := array(select d from pgledger._due(v_hot, v_now) d);
   v_hot := pgledger._put_head_back(v_hot);
@@ -31,6 +33,8 @@ begin
     v_hot.cap_left := pgledger._reset_cap(hot.account_id, v_now);
   end if;
   perform pgledger._advance_plan(hot.account_id, v_now);
+  perform pgledger._tell_low(v_hot, v_hot.balance - v_hot.held,
+    v_hot.balance - v_hot.held - v_available, '#' || v_hot.seq, null);
 
   perform pgledger._write_balance(v_hot, v_hot.held + v_unclosed - v_held);
   v_hot.attention_at := pgledger._attention_at(hot.account_id);
@@ -51,6 +55,7 @@ $$;
 comment on function pgledger._settle_due(pgledger.balances) is
   'Posts what fell due on an account up to hot.updated_at, under its lock, in the order it fell '
   'due and as of then: closes expired holds, expires lots, refills, begins a new period of the '
-  'cap, and arms an auto-top-up whose pause is over. The balance row after that. Private.';
+  'cap, tells when what expired took available below the low-balance level, and arms an '
+  'auto-top-up whose pause is over. The balance row after that. Private.';
 
 revoke all on function pgledger._settle_due(pgledger.balances) from public;

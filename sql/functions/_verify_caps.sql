@@ -9,11 +9,16 @@ begin atomic
   left join pgledger.accounts a on a.account_id = s.account_id
   left join lateral pgledger._cap_now(
     s.account_id, c.resets_at - interval '1 microsecond') n on true
+  cross join lateral (values (
+    pgledger._period_end(c.period, c.time_zone, null,
+      greatest(b.updated_at, statement_timestamp()))
+  )) e (ends_at)
   cross join lateral (values
     ('a spending cap has an account',
       c.account_id is null or a.account_id is not null, 'an account', 'none'),
     ('a spending cap resets when a period ends',
-      coalesce(c.resets_at = n.resets_at, true), n.resets_at::text, c.resets_at::text),
+      coalesce(c.resets_at = n.resets_at and c.resets_at <= e.ends_at, true),
+      least(n.resets_at, e.ends_at)::text, c.resets_at::text),
     ('cap_left is what the cap leaves',
       b.account_id is null
         or b.cap_left is not distinct from n.cap_left

@@ -18,6 +18,17 @@ begin atomic
     ('nothing of a lot is below 0',
       least(n.remaining, n.held, n.drawn, n.expired) >= 0, '0',
       least(n.remaining, n.held, n.drawn, n.expired)::text),
+    ('a lot ends when it was granted to, was revoked or is extended',
+      case
+        when l.expires_at < l.granted_expires_at then l.expires_at <= statement_timestamp()
+        when l.expires_at > l.granted_expires_at then exists (
+          select from pgledger.transaction_draws d
+          join pgledger.transactions v on v.account_id = d.account_id and v.seq = d.seq
+          where d.account_id = l.account_id and d.lot = l.seq and d.amount < 0
+            and v.created_at >= l.granted_expires_at)
+        else true
+      end,
+      l.granted_expires_at::text, l.expires_at::text),
     ('expired is the sum of expiries',
       l.expired = n.expired, n.expired::text, l.expired::text),
     ('attention_at is not after a lot ends',

@@ -6,15 +6,20 @@ begin atomic
   from pgledger.account_plans n
   join pgledger.plans p on p.code = n.plan
   left join pgledger.accounts a on a.account_id = n.account_id
+  left join pgledger.balances b on b.account_id = n.account_id
   cross join lateral (
     select pgledger._period_start(p.period, p.time_zone,
-      case when p.anchor = 'ACCOUNT' then n.starts_at end, n.refill_at) as begins_at
+      case when p.anchor = 'ACCOUNT' then n.starts_at end, n.refill_at) as begins_at,
+      pgledger._period_end(p.period, p.time_zone,
+        case when p.anchor = 'ACCOUNT' then n.starts_at end,
+        greatest(n.starts_at, b.updated_at, statement_timestamp())) as next_at
   ) d
   cross join lateral (values
     ('a plan is of an account that is not closed',
       (a.status <> 'CLOSED') is true, 'an account', coalesce(a.status::text, 'none')),
     ('a refill falls due when a period begins',
-      n.refill_at in (d.begins_at, n.starts_at), d.begins_at::text, n.refill_at::text)
+      n.refill_at in (d.begins_at, n.starts_at) and n.refill_at <= d.next_at,
+      least(d.begins_at, d.next_at)::text, n.refill_at::text)
   ) r (rule, holds, expected, found)
   where n.account_id = _verify_plans.account_id and not r.holds
   union all

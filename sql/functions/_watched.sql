@@ -5,20 +5,14 @@ language plpgsql
 as $$
 declare
   v_answer pgledger.posting := answer;
-  v_level bigint;
+  v_hot pgledger.balances;
   v_top_up pgledger.posting;
 begin
-  select b.low_below into strict v_level
+  select b.* into strict v_hot
   from pgledger.balances b
   where b.account_id = answer.account_id;
-
-  if answer.available < v_level and answer.available - _watched.change >= v_level then
-    perform pgledger._emit(answer.account_id, 'low_balance', array[jsonb_build_object(
-      'available', answer.available,
-      'level', v_level,
-      'key', answer.key,
-      'reference', _watched.reference)]);
-  end if;
+  perform pgledger._tell_low(
+    v_hot, answer.available, _watched.change, answer.key, _watched.reference);
 
   v_top_up := pgledger._auto_top_up(
     answer.account_id, _watched.reference, answer.created_at);

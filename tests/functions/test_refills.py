@@ -549,6 +549,10 @@ def test_the_auditor_is_content_with_each_policy_and_anchor(ledger: Ledger) -> N
             "update pgledger.account_plans set refill_at = refill_at + interval '1 microsecond'",
         ),
         (
+            "a refill falls due when a period begins",
+            "update pgledger.account_plans set refill_at = refill_at + interval '300 days'",
+        ),
+        (
             "a refill is a grant of the plan in its key",
             "update pgledger.transactions set type = 'TOP_UP'",
         ),

@@ -7,10 +7,13 @@ from tests.support import (
     LOWEST,
     Ledger,
     ask,
+    day,
     events,
     everything,
+    give,
     in_order,
     let_expire,
+    let_pass,
     refused,
     replayed,
     write_history,
@@ -218,4 +221,25 @@ def test_a_lost_balance_row_comes_back_with_its_level(watched: Ledger) -> None:
     watched.execute("delete from pgledger.balances")
     ask(watched, "spend", account_id="a", amount=60)
     assert lows(watched) == [40]
+    assert in_order(watched)
+
+
+def test_an_expiry_that_crosses_the_level_is_told_when_it_is_posted(watched: Ledger) -> None:
+    ask(watched, "spend", account_id="a", amount=40)
+    give(watched, "trial", 60, day(1))
+    ask(watched, "spend", account_id="a", amount=15)
+    let_pass(watched, "2 days")
+    assert lows(watched) == []
+    # 60 are left; these are not below the level, and so neither is the next.
+    ask(watched, "spend", account_id="a", amount=5)
+    assert lows(watched) == []
+    give(watched, "other", 30, day(1), priority=1)
+    ask(watched, "spend", account_id="a", amount=6)
+    let_pass(watched, "2 days")
+    ask(watched, "set_limits", account_id="a", min_balance=0)
+    ((kind, said),) = events(watched)
+    assert kind == "low_balance"
+    assert (said["available"], said["level"], said["reference"]) == (49, 50, None)
+    ask(watched, "spend", account_id="a", amount=1)
+    assert len(events(watched)) == 1
     assert in_order(watched)

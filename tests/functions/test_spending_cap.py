@@ -300,6 +300,9 @@ def test_a_hold_over_the_end_of_a_period_counts_in_the_next(capped: Ledger) -> N
 def test_a_reversal_of_usage_of_this_period_gives_room_back(capped: Ledger) -> None:
     spend(capped, 60, key="k")
     ask(capped, "reverse_transaction", account_id="a", original_key="k", amount=20)
+    # The history of somebody else has the same numbers.
+    ask(capped, "top_up", account_id="b", amount=500)
+    ask(capped, "spend", account_id="b", amount=500)
     assert left(capped) == 60
     assert used(capped) == (40, 60)
     ask(capped, "reverse_transaction", account_id="a", original_key="k")
@@ -627,6 +630,10 @@ def test_two_spends_at_once_share_one_cap(capped: Ledger, connect: Connect) -> N
         (
             "a spending cap resets when a period ends",
             "update pgledger.spending_caps set resets_at = resets_at + interval '1 microsecond'",
+        ),
+        (
+            "a spending cap resets when a period ends",
+            "update pgledger.spending_caps set resets_at = '2400-01-01 00:00+00'",
         ),
         (
             "cap_left is what the cap leaves",

@@ -39,6 +39,7 @@ def busy(db: Ledger) -> Ledger:
 
 
 RULES = {
+    "moved": "a lot ends when it was granted to, was revoked or is extended",
     "remains": "a lot is what was drawn, has expired, is held and remains",
     "credit": "a lot is of a credit, and at most that credit",
     "below": "nothing of a lot is below 0",
@@ -75,8 +76,9 @@ FAULTS = [
     (LOTS + "priority = 2 where account_id = 'a' and seq = 4", "head"),
     (
         LOTS + "expires_at = expires_at + interval '3 days' where account_id = 'a' and seq = 4",
-        "head",
+        "head moved",
     ),
+    (LOTS + "granted_expires_at = 'infinity' where account_id = 'a' and seq = 4", "moved"),
     (LOTS + "expires_at = '2200-01-01', granted_expires_at = '2200-01-01' where seq = 2", "expiry"),
     (LOTS + "seq = 1 where account_id = 'a' and seq = 5", "remains held stray lots"),
     (LOTS + "seq = 9 where account_id = 'a' and seq = 5", "remains credit held stray lots"),
