@@ -125,7 +125,7 @@ class Account(Configurable):
         waiting.recorded_status = "CANCELLED"
         if waiting.amount < 0:
             self.purse.unreserve(waiting.parts, self.now)
-            self.settle()
+            self.settle_quietly()
         self.rearm(waiting.known_as)
         return True
 

@@ -69,6 +69,14 @@ class Postings(Journal):
     # What falls due
 
     def settle(self) -> None:
+        """Do what fell due before this call, and tell when what expired leaves too little."""
+        before, level = self.available, self.low_balance_level
+        self.settle_quietly()
+        if level is not None and self.available < level <= before:
+            payload = {"available": self.available, "level": level, "key": f"#{len(self.posted)}"}
+            self.events.append(Event("low_balance", payload | {"reference": None}))
+
+    def settle_quietly(self) -> None:
         """Do what fell due, in the order of time: first holds, then lots, then the refill."""
         while self._settle_the_first():
             pass
@@ -212,7 +220,7 @@ class Postings(Journal):
         self.enter(movement, released)
         if extend is not None:
             self._extend_what_is_over(movement, extend)
-        self.settle()
+        self.settle_quietly()
         if movement.amount < 0:
             self._watch(movement, movement.amount + sum(part for _, part in released or []))
 

@@ -110,7 +110,6 @@ class Configurable(Postings):
             if expire_allowance:
                 self._expire_allowance()
             cleared, self.plan = self.plan, None
-            self.settle()
 
         self._set(change)
         return cleared
@@ -127,6 +126,7 @@ class Configurable(Postings):
         lot = self.allowance()
         if lot is not None:
             self.purse.lots[lot].expires_at = self.now
+            self.settle()
 
     def set_cap(self, cap: Cap | None) -> None:
         def change() -> None:
