@@ -30,6 +30,7 @@ from psycopg.rows import dict_row
 from pgledger import calls, embedded, migrate
 
 ACCOUNTS = 1000
+DUE_ACCOUNTS = 7000
 # How the accounts with lots are called, how many each has, and how much is in one.
 LIVE_LOTS = (
     ("lots1-", 1, 1_000_000_000),
@@ -143,6 +144,35 @@ select from pgledger.grant_credits(
   'open', 1000000000000, expires_at => now() + interval '1 year');
 """
 
+# Accounts on which an expiry or a refill fell due a minute ago; each is good for one spend.
+DUE = """
+insert into pgledger.accounts (account_id)
+select kind || i from generate_series(1, %(accounts)s) i, unnest(array['ended-', 'refill-']) kind;
+insert into pgledger.transactions (account_id, seq, amount, running_balance, created_at, type)
+select kind || i, n, 1000000, n * 1000000, now() - interval '2 days', 'GRANT'
+from generate_series(1, %(accounts)s) i, unnest(array['ended-', 'refill-']) kind,
+  generate_series(1, 2) n;
+insert into pgledger.lots (
+  account_id, seq, priority, expires_at, amount, remaining, granted_expires_at)
+select 'ended-' || i, 2, 0, e.expires_at, 1000000, 1000000, e.expires_at
+from generate_series(1, %(accounts)s) i,
+  lateral (values (now() - interval '1 minute')) e (expires_at);
+select from pgledger.create_plan('bench', 1000, '1 day', 'ADD', 'ACCOUNT');
+insert into pgledger.account_plans (account_id, plan, starts_at, refill_at)
+select 'refill-' || i, 'bench', now() - interval '1 day 1 minute', now() - interval '1 minute'
+from generate_series(1, %(accounts)s) i;
+insert into pgledger.balances (
+  account_id, balance, seq, updated_at, held, pending_rows, attention_at, floor, pool,
+  held_in_lots, head_lot, head_left)
+select 'ended-' || i, 2000000, 2, now() - interval '2 days', 0, 0, now() - interval '1 minute', 0,
+  1000000, 0, 2, 1000000
+from generate_series(1, %(accounts)s) i;
+insert into pgledger.balances (
+  account_id, balance, seq, updated_at, held, pending_rows, attention_at, floor)
+select 'refill-' || i, 2000000, 2, now() - interval '2 days', 0, 0, now() - interval '1 minute', 0
+from generate_series(1, %(accounts)s) i;
+"""
+
 LONG_HISTORY = """
 insert into pgledger.transactions (account_id, seq, amount, running_balance, created_at, type)
 select 'long', i, 1000000, i * 1000000::bigint, now() - interval '1 second' * (1000000 - i), 'GRANT'
@@ -221,6 +251,16 @@ class Bench:
             for side in order:
                 rates[side].append(self._slice(scripts[side], clients))
         ratios = [a / b for a, b in zip(rates["subject"], rates["floor"], strict=True)]
+        self._keep(name, clients, ratios, rates, goal)
+
+    def _keep(
+        self,
+        name: str,
+        clients: int,
+        ratios: list[float],
+        rates: dict[str, list[float]],
+        goal: float | None,
+    ) -> None:
         figure = Figure(
             name=name,
             clients=clients,
@@ -239,19 +279,43 @@ class Bench:
             flush=True,
         )
 
-    def _script(self, name: str, statement: str) -> Path:
+    def compare_once(self, name: str, account: str, floor: str, *, goal: float | None) -> None:
+        """Measure spends on accounts that are good for one each against ``floor``, 1 client."""
+        if self.only not in name:
+            return
+        spend = spend_script(f"'{account}' || :n", "'k' || :k", "")
+        scripts = {
+            "subject": self._script("subject", spend, r"\set n :n + 1" + "\n"),
+            "floor": self._script("floor", floor, r"\set n :n + 1" + "\n"),
+        }
+        ratios = []
+        rates: dict[str, list[float]] = {"subject": [], "floor": []}
+        each = DUE_ACCOUNTS // self.rounds
+        for number in range(self.rounds):
+            for side in ("subject", "floor") if number % 2 else ("floor", "subject"):
+                counted = (f"--transactions={each}", f"--define=n={number * each}")
+                rates[side].append(self._pgbench(scripts[side], *counted))
+            ratios.append(rates["subject"][-1] / rates["floor"][-1])
+        self._keep(name, 1, ratios, rates, goal)
+
+    def _script(self, name: str, statement: str, count: str = "") -> Path:
         path = self.directory / f"{name}.sql"
         draws = f"\\set a random(1, {ACCOUNTS})\n\\set k random(1, 9000000000000000000)\n"
         lines = (" ".join(line.split()) for line in statement.split(";\n"))
-        path.write_text(draws + ";\n".join(lines) + ";\n", encoding="utf-8")
+        path.write_text(count + draws + ";\n".join(lines) + ";\n", encoding="utf-8")
         return path
 
     def _slice(self, script: Path, clients: int) -> float:
+        return self._pgbench(
+            script, f"--client={clients}", f"--jobs={min(clients, 2)}", f"--time={self.seconds}"
+        )
+
+    def _pgbench(self, script: Path, *options: str) -> float:
         done = subprocess.run(
             [
                 embedded.binaries() / "pgbench",
                 *("--no-vacuum", "--protocol=prepared", f"--file={script}"),
-                *(f"--client={clients}", f"--jobs={min(clients, 2)}", f"--time={self.seconds}"),
+                *options,
                 self.url,
             ],
             capture_output=True,
@@ -278,6 +342,9 @@ def prepare(url: str) -> None:
             for statement in LOTS.split(";\n"):
                 if statement.strip():
                     connection.execute(statement, given)
+        for statement in DUE.split(";\n"):
+            if statement.strip():
+                connection.execute(statement, {"accounts": DUE_ACCOUNTS})
         for statement in CLOSED_LOTS.split(";\n"):
             if statement.strip():
                 connection.execute(statement.encode())
@@ -329,29 +396,7 @@ def compare_all(bench: Bench) -> None:
                 clients=clients,
                 goal=0.9,
             )
-    for clients in (1, 8):
-        for lots in (1, 10, 1000):
-            bench.compare(
-                f"spend, key, {lots} live lots / none",
-                spend_script(f"'lots{lots}-' || :a", "'k' || :k", ""),
-                spend_script(many, "'k' || :k", ""),
-                clients=clients,
-                goal=0.9,
-            )
-    bench.compare(
-        "spend, key, a lot used up every 10 / none",
-        spend_script("'small-' || :a", "'k' || :k", ""),
-        spend_script(many, "'k' || :k", ""),
-        clients=1,
-        goal=None,
-    )
-    bench.compare(
-        "spend, 100,000 used up lots behind it / few",
-        spend_script("'closed'", "null", ""),
-        spend_script("'open'", "null", ""),
-        clients=1,
-        goal=0.95,
-    )
+    compare_lots(bench)
     for clients in (1, 8):
         bench.compare(
             "get_credits / bare primary-key select",
@@ -369,6 +414,41 @@ def compare_all(bench: Bench) -> None:
         "spend after 1,000,000 transactions / after few",
         spend_script("'long'", "null", ""),
         spend_script("'user-2'", "null", ""),
+        clients=1,
+        goal=0.95,
+    )
+
+
+def compare_lots(bench: Bench) -> None:
+    """Measure what lots, expiries and refills cost a spend."""
+    many = "'user-' || :a"
+    for clients in (1, 8):
+        for lots in (1, 10, 1000):
+            bench.compare(
+                f"spend, key, {lots} live lots / none",
+                spend_script(f"'lots{lots}-' || :a", "'k' || :k", ""),
+                spend_script(many, "'k' || :k", ""),
+                clients=clients,
+                goal=0.9,
+            )
+    bench.compare(
+        "spend, key, a lot used up every 10 / none",
+        spend_script("'small-' || :a", "'k' || :k", ""),
+        spend_script(many, "'k' || :k", ""),
+        clients=1,
+        goal=None,
+    )
+    for name, account in (("an expiry", "ended-"), ("a refill", "refill-")):
+        bench.compare_once(
+            f"spend, {name} due / two spends",
+            account,
+            spend_script(many, "'k' || :k", "") + ";\n" + spend_script(many, "'l' || :k", ""),
+            goal=None,
+        )
+    bench.compare(
+        "spend, 100,000 used up lots behind it / few",
+        spend_script("'closed'", "null", ""),
+        spend_script("'open'", "null", ""),
         clients=1,
         goal=0.95,
     )

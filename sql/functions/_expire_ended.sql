@@ -12,7 +12,7 @@ begin
     where l.account_id = hot.account_id
       and l.remaining > 0
       and l.expires_at <= hot.updated_at
-    order by l.expires_at, l.seq
+    order by l.seq
   loop
     v_hot := pgledger._expire(v_hot, v_lot.seq, v_lot.remaining);
   end loop;

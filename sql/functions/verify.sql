@@ -1,7 +1,9 @@
+-- JIT is off: to compile so large a query takes far longer than to run it.
 create or replace function pgledger.verify(account_id text default null)
 returns table (account_id text, rule text, seq bigint, key text, expected text, found text)
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 begin atomic
   with subjects as (
     select case when verify.account_id is not null
