@@ -67,6 +67,12 @@ GOOD: dict[str, dict[str, object]] = {
     "expiring": {"account_id": "a"},
     "explain_transaction": {"account_id": "a", "key": "k"},
     "explain_balance": {"account_id": "a"},
+    "create_plan": {"code": "new", "amount": 1, "period": "1 month", "policy": "ADD"},
+    "assign_plan": {"account_id": "a", "plan": "basic"},
+    "clear_plan": {"account_id": "a"},
+    "get_plan": {"account_id": "a"},
+    "set_spending_cap": {"account_id": "a", "amount": 10},
+    "get_spending_cap": {"account_id": "a"},
 }
 # Null stands for all accounts here.
 ALL_ACCOUNTS = {"list_events", "verify"}
@@ -76,6 +82,15 @@ REFUSED: dict[str, list[Any]] = {
     "account_id": NO_ACCOUNT,
     "account_ids": [None, [], [None], ["b", "b"]],
     "amount": NO_CREDIT,
+    "anchor": [None, "", "calendar", HUGE],
+    "at_once": [None],
+    "code": [None, *NO_LABEL, "x" * 201],
+    "expire_allowance": [None],
+    "period": [None, "0", "-1 day", "2 days", "1 month 1 day", "1 hour", "178000000 years"],
+    "plan": [None, *NO_LABEL, "unknown"],
+    "policy": [None, "", "add", "HOLD", HUGE],
+    "starts_at": ["infinity", "-infinity"],
+    "time_zone": [None, "", "utc", "Mars", "+01", HUGE, "a\nb"],
     "at": NO_INSTANT,
     "currency": [None, "", "XXX", "credit", HUGE, "a\nb"],
     "daily_amount_limit": [0, 4, -1, LOWEST],
@@ -125,6 +140,10 @@ REFUSED_BY: dict[tuple[str, str], list[Any]] = {
     ("explain_transaction", "key"): [None, *NO_LABEL],
     ("open_account", "min_balance"): [None, 1, HIGHEST],
     ("verify", "account_id"): NO_LABEL,
+    ("set_spending_cap", "amount"): [-1, -HIGHEST, LOWEST],
+    ("assign_plan", "account_id"): [*NO_ACCOUNT, "unknown"],
+    ("clear_plan", "account_id"): [*NO_ACCOUNT, "unknown"],
+    ("set_spending_cap", "account_id"): [*NO_ACCOUNT, "unknown"],
 }
 # Any value of these is an answer.
 FREE: dict[str, list[Any]] = {
@@ -146,6 +165,12 @@ FREE: dict[str, list[Any]] = {
     "within": ["1 microsecond", "100 years"],
     "include_closed": [None, True, False],
     "visibility_timeout": ["1 microsecond", "1 day", "24 hours"],
+    "anchor": ["CALENDAR", "ACCOUNT"],
+    "at_once": [True, False],
+    "period": ["1 day", "7 days", "1 month", "3 months", "1 year"],
+    "policy": ["ADD", "TOP_UP_TO", "RESET"],
+    "starts_at": [None, "2020-01-01", "2200-01-01"],
+    "time_zone": ["UTC", "Europe/Berlin", "America/St_Johns"],
 }
 FREE_BY: dict[tuple[str, str], list[Any]] = {
     ("add_transaction", "ceiling_balance"): [None, HIGHEST],
@@ -167,6 +192,10 @@ FREE_BY: dict[tuple[str, str], list[Any]] = {
     ("check_auto_top_up", "reference"): [None, "\N{PILE OF POO}" * 255],
     ("ack_events", "account_ids"): [["b"], ["unknown"], [""]],
     ("ack_events", "seqs"): [[1], [2], [LOWEST]],
+    ("create_plan", "code"): ["x" * 200, " ", "\u2028"],
+    ("create_plan", "amount"): [1, HIGHEST],
+    ("set_spending_cap", "amount"): [None, 0, HIGHEST],
+    ("clear_plan", "expire_allowance"): [True, False],
     ("list_events", "account_id"): [None, "unknown"],
     ("transfer", "to_account_id"): ["b"],
     ("transfer", "key"): [None, "x" * 255, "\u2028"],
@@ -246,6 +275,12 @@ def cases() -> Iterator[tuple[str, str]]:
         "expiring": "account_id within",
         "explain_transaction": "account_id key",
         "explain_balance": "account_id",
+        "create_plan": "code amount period policy anchor time_zone metadata",
+        "assign_plan": "account_id plan starts_at at_once expire_allowance",
+        "clear_plan": "account_id expire_allowance",
+        "get_plan": "account_id",
+        "set_spending_cap": "account_id amount period time_zone",
+        "get_spending_cap": "account_id",
     }
     for function, names in parameters_of.items():
         for parameter in names.split():
@@ -265,6 +300,7 @@ def filled(db: Ledger) -> Ledger:
     ask(db, "open_account", account_id="b")
     ask(db, "set_account_status", account_id="b", status="FROZEN")
     ask(db, "grant_credits", account_id="a", amount=50, key="lot", expires_at="2100-01-01")
+    ask(db, "create_plan", code="basic", amount=5, period="1 day", policy="RESET")
     return db
 
 
