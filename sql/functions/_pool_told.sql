@@ -11,10 +11,9 @@ begin
   -- Only the row of the lot that was the head may be behind: it is named, to be put back.
   return query
     select (_pool_told.balance - sum(n.remaining) - sum(n.held))::bigint, sum(n.held)::bigint,
-      min(l.seq) filter (where l.remaining <> n.remaining),
-      coalesce(min(n.remaining) filter (where l.remaining <> n.remaining), 0)
-    from pgledger._lots_told(_pool_told.account_id) n
-    join pgledger.lots l on l.account_id = _pool_told.account_id and l.seq = n.lot;
+      min(n.lot) filter (where (n.stored).remaining <> n.remaining),
+      coalesce(min(n.remaining) filter (where (n.stored).remaining <> n.remaining), 0)
+    from pgledger._lots_told(_pool_told.account_id) n;
 end;
 $$;
 

@@ -4,12 +4,12 @@ language sql stable
 begin atomic
   select r.rule, t.seq, t.key, r.expected, r.found
   from pgledger.transactions t
-  left join (
+  left join lateral (
     select d.seq, sum(d.amount) as drawn, count(*) as sources, max(d.place) as last_place
     from pgledger.draws d
-    where d.account_id = _verify_draws.account_id
+    where d.account_id = _verify_draws.account_id and d.seq = t.seq
     group by d.seq
-  ) d on d.seq = t.seq
+  ) d on true
   left join pgledger.lots l
     on t.lot > 0 and l.account_id = _verify_draws.account_id and l.seq = t.lot
   cross join lateral (values

@@ -3,10 +3,10 @@ returns table (rule text, seq bigint, key text, expected text, found text)
 language sql stable
 begin atomic
   select r.rule, l.seq, t.key, r.expected, r.found
-  from pgledger.lots l
-  join pgledger._lots_told(_verify_lots.account_id) n on n.lot = l.seq
-  left join pgledger.balances b on b.account_id = l.account_id
-  left join pgledger.transactions t on t.account_id = l.account_id and t.seq = l.seq
+  from pgledger._lots_told(_verify_lots.account_id) n
+  cross join lateral (select (n.stored).*) l
+  left join pgledger.balances b on b.account_id = _verify_lots.account_id
+  left join pgledger.transactions t on t.account_id = _verify_lots.account_id and t.seq = n.lot
   cross join lateral (values
     ('a lot is of a credit, and at most that credit',
       coalesce(l.amount between 0 and t.amount, false),
@@ -40,7 +40,7 @@ begin atomic
       coalesce(b.attention_at <= l.expires_at, true) or n.remaining = 0,
       l.expires_at::text, b.attention_at::text)
   ) r (rule, holds, expected, found)
-  where l.account_id = _verify_lots.account_id and not r.holds;
+  where not r.holds;
 end;
 
 comment on function pgledger._verify_lots(text) is

@@ -2,19 +2,21 @@ create or replace function pgledger._verify_pool(account_id text)
 returns table (rule text, seq bigint, key text, expected text, found text)
 language sql stable
 begin atomic
+  with told as materialized (
+    select n.* from pgledger._lots_told(_verify_pool.account_id) n
+  )
   select r.rule, b.seq, null::text, r.expected, r.found
   from pgledger.balances b
   left join (
     select sum(n.remaining) as remaining, sum(n.held) as held
-    from pgledger._lots_told(_verify_pool.account_id) n
+    from told n
     having count(*) > 0
   ) lots on true
   left join lateral (
-    select n.lot, n.remaining, l.priority > 0 as after_pool
-    from pgledger._lots_told(_verify_pool.account_id) n
-    join pgledger.lots l on l.account_id = _verify_pool.account_id and l.seq = n.lot
+    select n.lot, n.remaining, (n.stored).priority > 0 as after_pool
+    from told n
     where n.remaining > 0
-    order by l.priority, l.expires_at, l.seq
+    order by (n.stored).priority, (n.stored).expires_at, n.lot
     limit 1
   ) first on true
   cross join lateral (values (b.pool - (b.held - b.held_in_lots))) f (free)
