@@ -125,7 +125,8 @@ class Configurable(Postings):
     def _expire_allowance(self) -> None:
         lot = self.allowance()
         if lot is not None:
-            self.purse.lots[lot].expires_at = self.now
+            ends_at = self.purse.lots[lot].expires_at
+            self.purse.lots[lot].expires_at = min(ends_at, self.now)
             self.settle()
 
     def set_cap(self, cap: Cap | None) -> None:
