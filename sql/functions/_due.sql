@@ -19,7 +19,7 @@ begin
   v_all := v_all || array(
     select row(r.due_at, null, r.key, r.amount, r.policy, r.expires_at, r.metadata, null)
       ::pgledger._movement
-    from pgledger._refills_due(hot.account_id, _due.at) r);
+    from pgledger._refills_due(hot.account_id, _due.at, v_pool < 0) r);
 
   for v_due in select m.* from unnest(v_all) m order by m.due_at, m.lot nulls last loop
     if v_due.lot is null then

@@ -1,5 +1,6 @@
-create or replace function pgledger._refills_due(account_id text, at timestamptz)
-returns table (
+create or replace function pgledger._refills_due(
+  account_id text, at timestamptz, owes boolean
+) returns table (
   due_at timestamptz,
   key text,
   policy pgledger.refill_policy,
@@ -31,7 +32,8 @@ begin
   v_anchor := case when v_plan.anchor = 'ACCOUNT' then v_on.starts_at end;
   v_last := pgledger._period_number(v_plan.period, v_plan.time_zone, v_anchor, _refills_due.at);
   v_first := case
-    when v_plan.policy = 'TOP_UP_TO' then v_last
+    when v_plan.policy = 'TOP_UP_TO' or (v_plan.policy = 'RESET' and not _refills_due.owes)
+    then v_last
     else pgledger._period_number(
       v_plan.period, v_plan.time_zone, v_anchor, v_on.refill_at)
   end;
@@ -59,10 +61,11 @@ begin
 end;
 $$;
 
-comment on function pgledger._refills_due(text, timestamptz) is
+comment on function pgledger._refills_due(text, timestamptz, boolean) is
   'The refills of an account that fell due up to and including an instant and are not posted '
-  'yet, in order: of each period since, or under TOP_UP_TO of the current one only. Of a RESET '
-  'period that is over nothing is left but the debt it paid: see _due. amount is the plan''s, '
-  'minor units; expires_at is the period''s end under RESET, else infinity. Private.';
+  'yet, in order: under ADD of each period since, and under RESET too where the pool owes, for '
+  'what is left of a period that is over is the debt that it paid (see _due); else of the '
+  'current one only. amount is the plan''s, minor units; expires_at is the period''s end under '
+  'RESET, else infinity. Private.';
 
-revoke all on function pgledger._refills_due(text, timestamptz) from public;
+revoke all on function pgledger._refills_due(text, timestamptz, boolean) from public;

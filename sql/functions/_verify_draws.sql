@@ -10,8 +10,13 @@ begin atomic
     where d.account_id = _verify_draws.account_id and d.seq = t.seq
     group by d.seq
   ) d on true
-  left join pgledger.lots l
-    on t.lot > 0 and l.account_id = _verify_draws.account_id and l.seq = t.lot
+  -- A limit, so that it is looked up: the planner, who takes an account for a row, would join.
+  left join lateral (
+    select l.seq, l.expires_at, l.granted_expires_at
+    from pgledger.lots l
+    where l.account_id = _verify_draws.account_id and l.seq = t.lot
+    limit 1
+  ) l on true
   cross join lateral (values
     ('draws are there where several sources paid',
       case when t.lot = 0

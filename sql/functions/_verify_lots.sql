@@ -25,13 +25,18 @@ begin atomic
       least(n.remaining, n.held, n.drawn, n.expired)::text),
     ('a lot ends when it was granted to, was revoked or is extended',
       case
-        when l.expires_at < l.granted_expires_at then l.expires_at <= statement_timestamp()
-        when l.expires_at > l.granted_expires_at then exists (
+        when l.expires_at = l.granted_expires_at then true
+        when l.expires_at < l.granted_expires_at
+          and l.expires_at <= greatest(b.updated_at, statement_timestamp()) then true
+        -- Extended, after it had ended or was revoked.
+        else exists (
           select from pgledger.transaction_draws d
           join pgledger.transactions v on v.account_id = d.account_id and v.seq = d.seq
           where d.account_id = l.account_id and d.lot = l.seq and d.amount < 0
-            and v.created_at >= l.granted_expires_at)
-        else true
+            and v.created_at >= least(l.granted_expires_at, (
+              select r.created_at
+              from pgledger.transactions r
+              where r.account_id = l.account_id and r.key = '#revoke-' || l.seq)))
       end,
       l.granted_expires_at::text, l.expires_at::text),
     ('expired is the sum of expiries',

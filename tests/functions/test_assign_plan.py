@@ -99,7 +99,7 @@ def test_a_plan_that_begins_later_grants_the_whole_period_it_begins_in(ledger: L
     assign(ledger, "add", starts_at=starts_at)
     for at, days in [(starts_at - TICK, []), (starts_at, [1]), (midnight(2), [1, 2])]:
         due = ledger.execute(
-            "select due_at, key from pgledger._refills_due('a', %s)", [at]
+            "select due_at, key from pgledger._refills_due('a', %s, false)", [at]
         ).fetchall()
         assert [row["key"] for row in due] == [f"#refill-add-{today(day)}" for day in days]
         assert [row["due_at"] for row in due] == [starts_at, midnight(2)][: len(days)]

@@ -39,7 +39,7 @@ def settle(db: Ledger) -> None:
 
 def due(db: Ledger, at: datetime) -> list[tuple[datetime, str]]:
     """Return when each refill fell due, and its key without what all have in common."""
-    found = db.execute("select due_at, key from pgledger._refills_due('a', %s)", [at])
+    found = db.execute("select due_at, key from pgledger._refills_due('a', %s, false)", [at])
     return [(row["due_at"], row["key"].removeprefix("#refill-")) for row in found]
 
 
@@ -98,7 +98,7 @@ def test_what_is_due_tells_all_of_a_refill(ledger: Ledger) -> None:
         ask(ledger, "assign_plan", account_id=account_id, plan=code)
         (row,) = ledger.execute(
             "select due_at, key, policy, amount, nullif(expires_at, 'infinity') as expires_at,"
-            " metadata from pgledger._refills_due(%s, %s)",
+            " metadata from pgledger._refills_due(%s, %s, false)",
             [account_id, midnight(1) + DAY / 2],
         ).fetchall()
         assert row == {
@@ -464,8 +464,10 @@ def test_months_missed_count_by_the_last_of_january(ledger: Ledger, policy: str)
     assert found == [(datetime(2024, 2, 29, 9, tzinfo=UTC), "pro-2024-02-29")]
     found = due(ledger, march)
     assert found[-1] == (march, "pro-2024-03-31")
+    assert len(found) == (2 if policy == "ADD" else 1)
+    owing = ledger.execute("select key from pgledger._refills_due('a', %s, true)", [march])
     # Under RESET what is over may still have paid a debt.
-    assert len(found) == (1 if policy == "TOP_UP_TO" else 2)
+    assert len(owing.fetchall()) == (1 if policy == "TOP_UP_TO" else 2)
 
 
 # Status
