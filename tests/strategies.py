@@ -42,7 +42,7 @@ PLANS = {
         ("drip", 10, DAY, "ADD", "CALENDAR"),
         ("steps", 7, 2 * DAY, "ADD", "ACCOUNT"),
         ("flood", 2**62, 5 * DAY, "ADD", "ACCOUNT"),
-        ("full", 30, DAY, "TOP_UP_TO", "ACCOUNT"),
+        ("full", 200, DAY, "TOP_UP_TO", "ACCOUNT"),
         ("weekly", 50, WEEK, "TOP_UP_TO", "CALENDAR"),
         ("trial", 20, DAY, "RESET", "ACCOUNT"),
         ("daily", 15, DAY, "RESET", "CALENDAR"),
