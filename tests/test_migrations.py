@@ -3,7 +3,8 @@
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -144,6 +145,43 @@ def test_a_ledger_of_each_version_migrates_with_all_that_is_in_it(
     with database(server_url) as url:
         execute(url, install_script())
         assert dump(empty_database, pg_bin, "--schema-only") == dump(url, pg_bin, "--schema-only")
+
+
+@pytest.fixture
+def support(server_url: str) -> Iterator[str]:
+    """A role, gone again at the end; the databases in which it is granted something go before."""
+    role = f"support_{uuid.uuid4().hex[:8]}"
+    execute(server_url, f"create role {role}")
+    yield role
+    execute(server_url, f"drop role {role}")
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_who_may_call_a_function_may_call_what_takes_its_place(
+    times: int, support: str, server_url: str, pg_bin: Path
+) -> None:
+    granted = f"""
+        select p.proname::text, has_function_privilege('{support}', p.oid, 'execute'),
+          has_function_privilege('{support}', p.oid, 'execute with grant option')
+        from pg_proc p
+        where p.pronamespace = 'pgledger'::regnamespace
+          and (p.proname in ('get_balance', 'get_credits', 'top_up') or p.proname like '\\_refill%')
+        order by 1
+    """
+    with database(server_url) as url:
+        migrate(url, to=KNOWN[1])
+        execute(url, f"grant execute on function pgledger.get_balance to {support}")
+        execute(url, f"grant execute on function pgledger.top_up to {support} with grant option")
+        for _ in range(times):
+            for migration in KNOWN[2:]:
+                psql(url, pg_bin, "--file", migrations_directory() / f"{migration}.sql")
+        assert [tuple(row) for row in execute(url, granted)] == [
+            ("_refill_key", False, False),
+            ("_refills_due", False, False),
+            ("get_balance", True, False),
+            ("get_credits", False, False),
+            ("top_up", True, True),
+        ]
 
 
 def test_each_version_has_data_to_migrate() -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from tools.new_migration import (
+    GRANT_AGAIN,
+    KEEP_GRANTS,
     LOCK_TIMEOUT,
     pin,
     write,
@@ -66,7 +68,7 @@ def test_the_next_migration_brings_over_whole_files_and_lists_the_rest(
     (sources / "install.sql").write_text("\\ir schema.sql\n\\ir one.sql\n")
     write("more", server_url, pg_bin, *toy)
     text = (migrations / "0002_more.sql").read_text()
-    head, by_hand, rest = re.split(r"(?=-- ---- By hand)|(?=\ndrop )", text, maxsplit=2)
+    head, by_hand, rest = re.split(r"(?=-- ---- By hand)|(?=\n-- Who may call)", text, maxsplit=2)
     assert head == f"-- depends: 0001_begin\n\n{LOCK_TIMEOUT}\n\n"
     assert "-- + CREATE TABLE pgledger.more (" in by_hand
     assert "-- + INSERT INTO pgledger.things VALUES (7);" in by_hand
@@ -75,7 +77,9 @@ def test_the_next_migration_brings_over_whole_files_and_lists_the_rest(
         "drop function if exists pgledger.one(integer);",
         "drop function if exists pgledger.two(integer);",
     ]
-    assert rest.endswith((sources / "one.sql").read_text())
+    kept = KEEP_GRANTS.replace("{names}", "'one', 'two'")
+    assert rest.startswith(f"\n{kept}\ndrop function")
+    assert rest.endswith(f"{(sources / 'one.sql').read_text()}\n{GRANT_AGAIN}")
     assert "schema.sql" not in rest
     # With the part by hand written, they agree.
     (migrations / "0002_more.sql").write_text(text + (sources / "schema.sql").read_text())

@@ -92,6 +92,43 @@ DROP_EVERYTHING = """\
 """
 
 
+# A setting of the session carries them, because a hardened database allows no temporary tables.
+KEEP_GRANTS = """\
+-- Who may call what is dropped here may call what takes its place: granted again at the end.
+do $$
+begin
+  perform pg_catalog.set_config('pgledger.kept_grants', (
+    select coalesce(jsonb_agg(jsonb_build_object(
+      'function', p.proname, 'grantee', g.grantee, 'grantable', g.is_grantable)), '[]')::text
+    from pg_catalog.pg_proc p
+    cross join lateral pg_catalog.aclexplode(p.proacl) g
+    where p.pronamespace = 'pgledger'::regnamespace
+      and g.grantee <> p.proowner
+      and p.proname in ({names})), false);
+end
+$$;
+"""
+GRANT_AGAIN = """\
+do $$
+declare
+  v_grant record;
+begin
+  for v_grant in
+    select p.oid::regprocedure as function, k.grantable,
+      case k.grantee when 0 then 'public' else k.grantee::regrole::text end as grantee
+    from jsonb_to_recordset(pg_catalog.current_setting('pgledger.kept_grants')::jsonb)
+      k (function name, grantee oid, grantable boolean)
+    join pg_catalog.pg_proc p
+      on p.pronamespace = 'pgledger'::regnamespace and p.proname = k.function
+  loop
+    execute 'grant execute on function ' || v_grant.function || ' to ' || v_grant.grantee
+      || case when v_grant.grantable then ' with grant option' else '' end;
+  end loop;
+  perform pg_catalog.set_config('pgledger.kept_grants', '', false);
+end
+$$;
+"""
+
 # By what an object is called and what it is, such as ("f(integer)", "FUNCTION"): its SQL.
 Sections = dict[tuple[str, str], str]
 
@@ -253,8 +290,17 @@ def _update(sources: Path, old: Sections, new: Sections) -> list[str]:
     by_file = set().union(*homes.values()) | {_subject(key) for key in gone}
     by_hand = [key for key in dict.fromkeys(changed) if _subject(key) not in by_file]
     parts = [HAND_WRITTEN + _differences(by_hand, old, new)] if by_hand else []
-    parts += [f"drop {kind.lower()} if exists pgledger.{name};\n" for name, kind in gone]
-    return parts + _texts(sources, files)
+    drops = [f"drop {kind.lower()} if exists pgledger.{name};\n" for name, kind in gone]
+    names = dict.fromkeys(_subject(key) for key in gone if key[1] == "FUNCTION")
+    if public := ", ".join(f"'{name}'" for name in names if not name.startswith("_")):
+        return [
+            *parts,
+            KEEP_GRANTS.replace("{names}", public),
+            *drops,
+            *_texts(sources, files),
+            GRANT_AGAIN,
+        ]
+    return [*parts, *drops, *_texts(sources, files)]
 
 
 def _homes(sources: Path) -> dict[Path, set[str]]:
