@@ -18,11 +18,11 @@ begin atomic
       coalesce(
         sign(u.amount) = -sign(o.amount)
           and (
-            u.type = case o.type when 'TOP_UP' then 'REFUND' else 'REVERSAL' end
-              ::pgledger.transaction_type
+            (u.type = case o.type when 'TOP_UP' then 'REFUND' else 'REVERSAL' end
+                ::pgledger.transaction_type
+              and o.type not in ('REVERSAL', 'REFUND', 'EXPIRY', 'TRANSFER'))
             or u.key = '#revoke-' || o.seq
-            or (u.type = 'EXPIRY' and u.lot = o.seq))
-          and o.type not in ('REVERSAL', 'REFUND', 'EXPIRY', 'TRANSFER'),
+            or (u.type = 'EXPIRY' and u.lot = o.seq)),
         true),
       'the opposite of ' || o.type || ' ' || o.amount, u.type || ' ' || u.amount),
     ('refunds and reversals are at most their original',

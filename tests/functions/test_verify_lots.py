@@ -5,7 +5,20 @@ import re
 import pytest
 
 from tests.functions.test_verify import BALANCE, JOURNAL, PENDING, plant
-from tests.support import Ledger, ask, ask_all, day, give, head, left, let_pass, pool, unreckoned
+from tests.support import (
+    Ledger,
+    ask,
+    ask_all,
+    day,
+    expiries,
+    give,
+    head,
+    in_order,
+    left,
+    let_pass,
+    pool,
+    unreckoned,
+)
 
 LOTS = "update pgledger.lots set "
 DRAWS = "update pgledger.draws set "
@@ -215,3 +228,15 @@ def test_every_rule_of_lots_is_broken_by_some_fault(db: Ledger) -> None:
     ).fetchall()
     rules = re.findall(r"\('([^']+)'::text,|SELECT '([^']+)'::text", found[0]["bodies"])
     assert {one or other for one, other in rules} == set(RULES.values()) - {RULES["due"]}
+
+
+@pytest.mark.parametrize("type_", ["EXPIRY", "REFUND", "REVERSAL", "TRANSFER"])
+def test_a_lot_of_any_type_ends_without_a_complaint(db: Ledger, type_: str) -> None:
+    given = {"account_id": "a", "amount": 10, "type": type_, "expires_at": day(1)}
+    ask(db, "add_transaction", **given, key="revoked")
+    ask(db, "add_transaction", **given, key="expired")
+    ask(db, "revoke_lot", account_id="a", key="revoked")
+    let_pass(db, "2 days")
+    ask(db, "top_up", account_id="a", amount=1)
+    assert expiries(db)
+    assert in_order(db)
