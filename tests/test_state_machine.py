@@ -16,7 +16,7 @@ from tests.sessions import Connection
 from tests.strategies import PLANS
 
 GIVEN_EXAMPLES = os.environ.get("PGLEDGER_EXAMPLES")
-EXAMPLES = int(GIVEN_EXAMPLES or 36)
+EXAMPLES = int(GIVEN_EXAMPLES or 24)
 STEPS = 40
 
 
