@@ -6,13 +6,13 @@ declare
   v_lot bigint := pgledger._allowance(_allowance_left.account_id, _allowance_left.at);
   v_hot pgledger.balances := pgledger._balance_row(_allowance_left.account_id);
 begin
-  if v_lot = v_hot.head_lot then
-    return v_hot.head_left;
-  elsif v_lot is not null then
-    return (
-      select l.remaining
-      from pgledger.lots l
-      where l.account_id = _allowance_left.account_id and l.seq = v_lot);
+  if v_lot is not null then
+    return coalesce(
+      (
+        select n.remaining
+        from pgledger._lots_now(_allowance_left.account_id, _allowance_left.at, false) n
+        where n.lot = v_lot
+      ), 0);
   end if;
 
   -- Due and not posted yet: it pays a debt of the pool first.

@@ -12,8 +12,13 @@ begin atomic
   ) d on true
   -- A limit, so that it is looked up: the planner, who takes an account for a row, would join.
   left join lateral (
-    select l.seq, l.expires_at, l.granted_expires_at
+    select l.seq,
+      -- An allowance may have been ended early, and lived on later.
+      case when starts_with(o.key, '#refill-') then '-infinity'::timestamptz
+        else least(l.expires_at, l.granted_expires_at) end as ended_at
     from pgledger.lots l
+    left join pgledger.transactions o
+      on o.account_id = _verify_draws.account_id and o.seq = l.seq
     where l.account_id = _verify_draws.account_id and l.seq = t.lot
     limit 1
   ) l on true
@@ -32,8 +37,8 @@ begin atomic
     ('an expiry is of one lot, from its end on',
       t.type <> 'EXPIRY' or t.original_seq is null
         or coalesce(t.amount < 0 and t.lot = t.original_seq
-          and t.created_at >= least(l.expires_at, l.granted_expires_at), false),
-      'from ' || coalesce(least(l.expires_at, l.granted_expires_at)::text, 'no lot'),
+          and t.created_at >= l.ended_at, false),
+      'from ' || coalesce(l.ended_at::text, 'no lot'),
       t.created_at::text)
   ) r (rule, holds, expected, found)
   where t.account_id = _verify_draws.account_id and not r.holds

@@ -33,10 +33,11 @@ begin atomic
           select from pgledger.transaction_draws d
           join pgledger.transactions v on v.account_id = d.account_id and v.seq = d.seq
           where d.account_id = l.account_id and d.lot = l.seq and d.amount < 0
-            and v.created_at >= least(l.granted_expires_at, (
+            -- An allowance may have been ended early without a trace, when nothing was left of it.
+            and (starts_with(t.key, '#refill-') or v.created_at >= least(l.granted_expires_at, (
               select r.created_at
               from pgledger.transactions r
-              where r.account_id = l.account_id and r.key = '#revoke-' || l.seq)))
+              where r.account_id = l.account_id and r.key = '#revoke-' || l.seq))))
       end,
       l.granted_expires_at::text, l.expires_at::text),
     ('expired is the sum of expiries',

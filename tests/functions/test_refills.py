@@ -332,21 +332,25 @@ def test_what_is_held_of_the_pool_is_no_debt_even_where_the_pool_is_short_of_it(
     assert in_order(ledger)
 
 
+@pytest.mark.parametrize(("debt", "left"), [(250, 50), (130, 100), (100, 100), (301, -1)])
 @pytest.mark.parametrize("settled", ["each day", "at the end"])
-def test_an_allowance_pays_a_debt_whatever_runs_between(ledger: Ledger, settled: str) -> None:
+def test_an_allowance_pays_a_debt_whatever_runs_between(
+    ledger: Ledger, settled: str, debt: int, left: int
+) -> None:
     plan(ledger, policy="RESET", anchor="ACCOUNT")
     ask(ledger, "set_limits", account_id="a", min_balance=0, debt_floor=-1000)
     assign(ledger)
-    ask(ledger, "spend", account_id="a", amount=350, shortfall="DEBT")
+    ask(ledger, "spend", account_id="a", amount=100 + debt, shortfall="DEBT")
     for _ in range(3):
         let_days_pass(ledger, 1)
         if settled == "each day":
             settle(ledger)
-    # The debt of 250 took two allowances and half of the third.
-    assert ask(ledger, "get_balance", account_id="a")["balance"] == 50
+    # Each of three allowances pays what is owed when it falls due; the last one is there.
+    assert ask(ledger, "get_balance", account_id="a")["balance"] == left
     settle(ledger)
-    assert ask(ledger, "get_balance", account_id="a")["balance"] == 50
-    assert ask(ledger, "get_plan", account_id="a")["allowance_left"] == 50
+    assert ask(ledger, "get_balance", account_id="a")["balance"] == left
+    assert ask(ledger, "get_plan", account_id="a")["allowance_left"] == max(left, 0)
+    assert value(ledger, "balance_at", account_id="a", at="2999-01-01") == left
     assert in_order(ledger)
 
 
@@ -625,3 +629,30 @@ def test_the_auditor_looks_at_plans(ledger: Ledger) -> None:
     assert "a refill falls due when a period begins" in [
         row["rule"] for row in ask_all(ledger, "verify")
     ]
+
+
+def test_an_allowance_ended_early_and_extended_by_a_reversal_is_in_order(ledger: Ledger) -> None:
+    plan(ledger)
+    plan(ledger, code="other", policy="ADD")
+    assign(ledger)
+    ask(ledger, "spend", account_id="a", amount=40, key="s")
+    assign(ledger, "other", at_once=True, expire_allowance=True)
+    ask(ledger, "reverse_transaction", account_id="a", original_key="s", extend="1 day")
+    assert ask(ledger, "get_balance", account_id="a")["next_expiry_amount"] == 40
+    assert in_order(ledger)
+
+
+def test_what_an_expired_hold_gave_back_is_left_of_the_allowance(ledger: Ledger) -> None:
+    plan(ledger, period="7 days")
+    assign(ledger)
+    ask(ledger, "hold", account_id="a", amount=30, expires_at=midnight(2))
+    ask(ledger, "spend", account_id="a", amount=50)
+    assert ask(ledger, "get_plan", account_id="a")["allowance_left"] == 20
+    ledger.execute(
+        "update pgledger.pending_transactions set expires_at = clock_timestamp();"
+        "update pgledger.balances set attention_at = clock_timestamp()"
+    )
+    assert ask(ledger, "get_plan", account_id="a")["allowance_left"] == 50
+    settle(ledger)
+    assert ask(ledger, "get_plan", account_id="a")["allowance_left"] == 50
+    assert in_order(ledger)
