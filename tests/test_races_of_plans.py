@@ -8,7 +8,7 @@ from typing import LiteralString
 import pytest
 
 from tests.races import ROUNDS, for_each_account, unsound, words, wrong_rounds
-from tests.sessions import Call, Connect, Connection
+from tests.sessions import Call, Connect, Connection, stepped
 from tests.support import ask
 
 SPEND: LiteralString = "select * from pgledger.spend(%s, %s)"
@@ -106,4 +106,27 @@ def test_reversals_beside_spends_give_the_cap_its_room_back(
         "   where t.account_id = b.account_id and t.type in ('USAGE', 'REVERSAL'))"
     ).fetchall()
     assert left == []
+    assert unsound(db) == []
+
+
+@pytest.mark.parametrize("lots", [{}, {"expires_at": "2200-01-01"}])
+def test_a_capture_that_comes_too_late_takes_back_all_it_did(
+    connect: Connect, db: Connection, lots: dict[str, str]
+) -> None:
+    ask(db, "grant_credits", account_id="a", amount=20, **lots)
+    # Lots after the pool, so that what the pool and the head have left is kept either way.
+    ask(db, "grant_credits", account_id="a", amount=5, priority=1)
+    ask(db, "set_spending_cap", account_id="a", amount=50, period="1 year")
+    ask(db, "hold", account_id="a", amount=6, key="h")
+    ask(db, "hold", account_id="a", amount=7, key="stays")
+    held = db.execute("select * from pgledger.balances").fetchall()[0]
+    with stepped(connect) as (first, second):
+        first.run("begin")
+        first.run("select * from pgledger.release('a', 'h')")
+        assert second.start("select * from pgledger.capture('a', 'h')")
+        first.run("commit")
+        assert second.finish().word == "LG007"
+    row = db.execute("select * from pgledger.balances").fetchall()[0]
+    assert (row["head_left"], row["held"], row["cap_left"]) == (held["head_left"] + 6, 7, 50)
+    assert (row["pool"], row["head_lot"], row["seq"]) == (held["pool"], held["head_lot"], 2)
     assert unsound(db) == []

@@ -280,7 +280,9 @@ def test_an_expiry_may_leave_a_debt(db: Ledger) -> None:
     assert unreckoned(db) == []
 
 
-def test_an_expiry_by_itself_asks_for_no_top_up_and_the_next_debit_does(db: Ledger) -> None:
+def test_an_expiry_tells_of_a_low_balance_and_leaves_the_top_up_to_the_next_debit(
+    db: Ledger,
+) -> None:
     give(db, "pool", 10)
     give(db, "A", 100, day(1))
     ask(db, "set_auto_top_up", account_id="a", threshold=50, amount=200)
@@ -288,8 +290,9 @@ def test_an_expiry_by_itself_asks_for_no_top_up_and_the_next_debit_does(db: Ledg
     let_pass(db, "1 day")
     ask(db, "run_due")
     assert (len(expiries(db)), pending(db)) == (1, {})
-    assert "low_balance" not in [kind for kind, _ in events(db)]
+    assert [kind for kind, _ in events(db)] == ["low_balance"]
     ask(db, "spend", account_id="a", amount=1, reference="chat")
+    assert [kind for kind, _ in events(db)] == ["low_balance", "top_up_requested"]
     assert pending(db) == {"#auto-1": "PENDING"}
     assert unreckoned(db) == []
 

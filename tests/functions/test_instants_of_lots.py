@@ -63,7 +63,10 @@ def test_a_lot_expires_exactly_at_its_instant_for_every_writer(db: Ledger, ticks
     give(db, "A", 10, day(1))
     # A journal that reaches into the future keeps its order, so this is when the next write is.
     at = day(2)
-    db.execute("update pgledger.lots set expires_at = %s", [at + ticks * TICK])
+    db.execute(
+        "update pgledger.lots set expires_at = %(end)s, granted_expires_at = %(end)s",
+        {"end": at + ticks * TICK},
+    )
     db.execute("update pgledger.balances set updated_at = %s, attention_at = '2000-01-01'", [at])
     row = ask(db, "spend", account_id="a", amount=12, key="s", raise_refusals=False)
     if ticks > 0:

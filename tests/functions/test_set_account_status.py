@@ -53,7 +53,7 @@ def test_an_account_with_a_balance_is_not_closed(db: Ledger, amount: int) -> Non
         fail_insufficient_credits=False,
     )
     details = refused(db, "55000", "set_account_status", account_id="a", status="CLOSED")
-    assert details == {"account_id": "a", "balance": amount, "pending": 0}
+    assert details == {"account_id": "a", "balance": amount, "in_lots": 0, "pending": 0}
 
 
 def test_an_account_with_something_pending_is_not_closed(db: Ledger) -> None:
@@ -62,7 +62,7 @@ def test_an_account_with_something_pending_is_not_closed(db: Ledger) -> None:
     ask(db, "cancel_transaction", account_id="a", key="l")
     ask(db, "top_up", account_id="b", amount=5, is_active=False)
     details = refused(db, "55000", "set_account_status", account_id="a", status="CLOSED")
-    assert details == {"account_id": "a", "balance": 0, "pending": 1}
+    assert details == {"account_id": "a", "balance": 0, "in_lots": 0, "pending": 1}
     ask(db, "cancel_transaction", account_id="a", key="k")
     assert ask(db, "set_account_status", account_id="a", status="CLOSED")["status"] == "CLOSED"
     assert in_order(db)

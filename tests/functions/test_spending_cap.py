@@ -692,3 +692,21 @@ def test_a_year_is_not_over_in_a_month(ledger: Ledger) -> None:
     for period, longest in [("1 month", 31), ("3 months", 92), ("12 months", 366)]:
         (row,) = cap(ledger, period=period)
         assert timedelta() < row["resets_at"] - datetime.now(UTC) <= longest * DAY
+
+
+def test_a_check_answers_as_the_spend_would_under_the_cap(capped: Ledger) -> None:
+    left = ask(capped, "get_spending_cap", account_id="a")["remaining"]
+    assert value(capped, "check_credits", account_id="a", required=left) is True
+    assert value(capped, "check_credits", account_id="a", required=left + 1) is False
+    spend(capped, left)
+    assert value(capped, "check_credits", account_id="a", required=1) is False
+    let_days_pass(capped, 1)
+    assert value(capped, "check_credits", account_id="a", required=left) is True
+
+
+def test_a_capture_goes_through_whatever_was_used_before(capped: Ledger) -> None:
+    ask(capped, "hold", account_id="a", amount=10, key="h")
+    capped.execute("update pgledger.balances set cap_left = %s", [LOWEST + 1])
+    assert ask(capped, "capture", account_id="a", key="h")["status"] == "POSTED"
+    (row,) = capped.execute("select cap_left from pgledger.balances").fetchall()
+    assert row["cap_left"] == LOWEST
