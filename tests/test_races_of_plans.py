@@ -123,7 +123,7 @@ def test_a_capture_that_comes_too_late_takes_back_all_it_did(
     with stepped(connect) as (first, second):
         first.run("begin")
         first.run("select * from pgledger.release('a', 'h')")
-        assert second.start("select * from pgledger.capture('a', 'h', raise_refusals => false)")
+        assert second.start("select * from pgledger.capture('a', 'h', 4, raise_refusals => false)")
         first.run("commit")
         assert second.finish().word == "LG007"
     row = db.execute("select * from pgledger.balances").fetchall()[0]
