@@ -3771,11 +3771,50 @@ comment on function pgledger.add_transaction(
   'than 0 forms a lot: lower priorities are drawn first, then what expires first; from '
   'expires_at on what remains is gone. Of an announced debit expires_at is the hold''s own. A '
   'repeat of the key, or of the external_id in the same direction, changes nothing and answers '
-  'with the original. Refuses with LG001, LG002, LG004, LG005, 22003, 22023 and 22004.';
+  'with the original. Refuses with LG001, LG002, LG004, LG005, LG008, 22003, 22023 and 22004.';
 
 revoke all on function pgledger.add_transaction(
   text, bigint, pgledger.transaction_type, text, boolean, bigint, boolean, text, text, jsonb,
   timestamptz, integer, boolean) from public;
+
+-- functions/spend.sql
+
+create or replace function pgledger.spend(
+  account_id text,
+  amount bigint,
+  key text default null,
+  reference text default null,
+  metadata jsonb default null,
+  shortfall text default 'REFUSE',
+  raise_refusals boolean default true
+) returns pgledger.posting
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not coalesce(spend.amount > 0, false) then
+    perform pgledger._reject('amount', spend.amount::text,
+      'A spend is a positive whole number of minor units.');
+  end if;
+  if not coalesce(spend.shortfall in ('REFUSE', 'PARTIAL', 'DEBT'), false) then
+    perform pgledger._reject('shortfall', spend.shortfall, 'One of REFUSE, PARTIAL, DEBT.');
+  end if;
+
+  return pgledger._post(
+    spend.account_id, -spend.amount, 'USAGE', spend.key, spend.reference, spend.metadata,
+    spend.shortfall, spend.raise_refusals);
+end;
+$$;
+
+comment on function pgledger.spend(text, bigint, text, text, jsonb, text, boolean) is
+  'Takes credits for usage: amount > 0, minor units. When available credits above min_balance '
+  'do not cover it, shortfall decides: REFUSE refuses, PARTIAL spends what is there (the '
+  'answer''s amount) and refuses when nothing is, DEBT goes down to debt_floor. An account that '
+  'never had a credit is short of credits. A repeat of the key changes nothing and answers with '
+  'the original. A spending cap limits every spend, PARTIAL to what it leaves. Refuses with '
+  'LG001, LG002, LG004, LG008, 22023 and 22004.';
+
+revoke all on function pgledger.spend(text, bigint, text, text, jsonb, text, boolean) from public;
 
 -- functions/top_up.sql
 
@@ -3873,6 +3912,44 @@ comment on function pgledger.grant_credits(
 revoke all on function
   pgledger.grant_credits(
   text, bigint, text, timestamptz, integer, text, jsonb, boolean) from public;
+
+-- functions/hold.sql
+
+create or replace function pgledger.hold(
+  account_id text,
+  amount bigint,
+  key text default null,
+  expires_at timestamptz default null,
+  reference text default null,
+  metadata jsonb default null,
+  raise_refusals boolean default true
+) returns pgledger.posting
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not coalesce(hold.amount > 0, false) then
+    perform pgledger._reject('amount', hold.amount::text,
+      'A hold is a positive whole number of minor units.');
+  end if;
+
+  return pgledger._hold(
+    hold.account_id, hold.amount, hold.key, hold.expires_at, hold.reference, hold.metadata,
+    hold.raise_refusals);
+end;
+$$;
+
+comment on function pgledger.hold(text, bigint, text, timestamptz, text, jsonb, boolean) is
+  'Reserves credits for usage whose cost is not known yet: amount > 0, minor units, of what is '
+  'available above min_balance. capture spends them, release gives them back. From expires_at '
+  'on, an instant in the future, it reserves nothing, with no job running; without one it stays '
+  'until it is settled. The answer is PENDING, its amount negative. A repeat of the key changes '
+  'nothing and answers with the original, if it repeats expires_at too: compute that once. '
+  'Refuses with LG001, LG002, LG004, LG008 (larger than what the spending cap leaves), 22003, '
+  '22023 and 22004.';
+
+revoke all on function
+  pgledger.hold(text, bigint, text, timestamptz, text, jsonb, boolean) from public;
 
 -- functions/refund.sql
 
@@ -4460,13 +4537,13 @@ end;
 $$;
 
 comment on function pgledger.set_spending_cap(text, bigint, interval, text) is
-  'Caps what an account may use in each period of the calendar in time_zone (1 day, 7 days from '
-  'Monday, 1, 3 or 12 months), and answers with the cap; amount >= 0 in minor units, null takes '
-  'the cap away and answers with no row. USAGE counts when it is posted, so a hold when it is '
-  'captured, and what was used in this period counts already; the reversal of usage of this '
-  'period gives room back. A spend or hold beyond what is left is refused with LG008; captures '
-  'and fail_insufficient_credits => false go through, and count. Moves no credits. A repeat '
-  'changes nothing. Refuses with LG003, 22023 and 22004.';
+  'Sets, whole, what an account may use in each period of the calendar in time_zone (1 day, 7 '
+  'days from Monday, 1, 3 or 12 months), and answers with the cap; amount >= 0 in minor units, '
+  'null takes the cap away and answers with no row. USAGE counts when it is posted, so a hold '
+  'when it is captured, and what was used in this period counts already; the reversal of usage '
+  'of this period gives room back. A spend or hold beyond what is left is refused with LG008; '
+  'captures and fail_insufficient_credits => false go through, and count. Moves no credits. A '
+  'repeat changes nothing. Refuses with LG003, 22023 and 22004.';
 
 revoke all on function pgledger.set_spending_cap(text, bigint, interval, text) from public;
 
@@ -4724,7 +4801,9 @@ $$;
 comment on function pgledger.balance_at(text, timestamptz) is
   'The balance right after the last transaction up to and including an instant, minor units, '
   'with what fell due by then and is not posted yet; 0 before the first, and for an unknown '
-  'account. Refuses an infinite or missing instant with 22023 and 22004.';
+  'account. Of refills that a plan grants only for the current period (TOP_UP_TO, RESET) those '
+  'of periods that went by unposted are not in it. Refuses an infinite or missing instant with '
+  '22023 and 22004.';
 
 revoke all on function pgledger.balance_at(text, timestamptz) from public;
 
@@ -4993,7 +5072,8 @@ begin
       union all
       select 5, 0, 'held', null, null, -v_hot.held, null, 'reserved by open holds'
       union all
-      select 6, 0, 'available', null, null, v_hot.balance - v_hot.held, null, 'can be spent or held'
+      select 6, 0, 'available', null, null, v_hot.balance - v_hot.held, null,
+        'the balance without what is held'
       union all
       select 7, row_number() over (order by d.due_at), 'due', d.lot,
         coalesce(d.key, t.key, '#' || d.lot), d.amount, d.due_at,

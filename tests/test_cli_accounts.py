@@ -132,6 +132,15 @@ def test_an_account_is_frozen_opened_and_closed(run: Run) -> None:
     assert "Choose from: open, frozen, closed" in failed(run("account", "u1"), 2)
 
 
+def test_an_account_is_opened_before_its_first_credit(run: Run) -> None:
+    assert run("open", "u1").stdout == "u1 is OPEN\n"
+    opened = json.loads(run("open", "u1", "--json").stdout)
+    assert (opened["account_id"], opened["currency"], opened["min_balance"]) == ("u1", "CREDIT", 0)
+    assert run("open", "u2", "--min-balance", "-50").stdout == "u2 is OPEN\n"
+    assert json.loads(run("balance", "u2", "--json").stdout)["min_balance"] == -50
+    assert run("cap", "set", "u1", "100").exit_code == 0
+
+
 def test_a_low_balance_level_is_set_shown_and_taken_away(run: Run) -> None:
     run("top-up", "u1", "100")
     assert run("low-balance", "u1").stdout == "no event tells when u1 is low\n"

@@ -27,10 +27,12 @@ select c.oid, coalesce(t.typname, c.relname), c.relkind,
   coalesce(obj_description(c.oid, 'pg_class'), obj_description(t.oid, 'pg_type'))
 from pg_class c
 join pg_type t on t.typrelid = c.oid
-where c.relnamespace = 'pgledger'::regnamespace and c.relkind in ('r', 'c')
+where c.relnamespace = 'pgledger'::regnamespace and c.relkind in ('r', 'v', 'c')
   and left(c.relname, 1) <> '_'
 order by c.relname
 """
+
+KINDS = {"r": "table", "v": "view", "c": "type"}
 
 COLUMNS = """
 select a.attname, format_type(a.atttypid, a.atttypmod), col_description(a.attrelid, a.attnum)
@@ -69,7 +71,7 @@ def reference(connection: psycopg.Connection) -> str:
         ]
     parts.append("## Tables and row types\n")
     for oid, name, kind, comment in connection.execute(RELATIONS).fetchall():
-        parts += [f"### {name} ({'table' if kind == 'r' else 'type'})\n", comment + "\n"]
+        parts += [f"### {name} ({KINDS[kind]})\n", comment + "\n"]
         parts += ["| column | type | meaning |", "|---|---|---|"]
         parts += [
             f"| {column} | {kind_of.removeprefix('pgledger.')} | {meaning or ''} |"
@@ -84,14 +86,14 @@ def reference(connection: psycopg.Connection) -> str:
 
 def signature(name: str, arguments: str, result: str) -> str:
     """Break a signature into one argument a line."""
-    plain = re.sub(r" DEFAULT NULL::\w+", " default null", arguments).replace(
+    short = arguments.replace("timestamp with time zone", "timestamptz")
+    plain = re.sub(r" DEFAULT NULL::[\w.]+", " default null", short).replace(
         " DEFAULT ", " default "
     )
-    plain = re.sub(r"(default '\w+')::text", r"\1", plain).replace(
-        "timestamp with time zone", "timestamptz"
-    )
+    plain = re.sub(r"(default '[^']*')::[\w.]+", r"\1", plain)
     listed = ",\n".join(f"  {argument}" for argument in plain.split(", ") if argument)
     call = f"pgledger.{name}(\n{listed}\n)" if listed else f"pgledger.{name}()"
+    result = result.replace("timestamp with time zone", "timestamptz")
     return f"{call} -> {result}".replace("pgledger.transaction_type", "transaction_type")
 
 

@@ -68,7 +68,7 @@ comment on function pgledger.add_transaction(
   'than 0 forms a lot: lower priorities are drawn first, then what expires first; from '
   'expires_at on what remains is gone. Of an announced debit expires_at is the hold''s own. A '
   'repeat of the key, or of the external_id in the same direction, changes nothing and answers '
-  'with the original. Refuses with LG001, LG002, LG004, LG005, 22003, 22023 and 22004.';
+  'with the original. Refuses with LG001, LG002, LG004, LG005, LG008, 22003, 22023 and 22004.';
 
 revoke all on function pgledger.add_transaction(
   text, bigint, pgledger.transaction_type, text, boolean, bigint, boolean, text, text, jsonb,

@@ -54,6 +54,8 @@ $$;
 comment on function pgledger.balance_at(text, timestamptz) is
   'The balance right after the last transaction up to and including an instant, minor units, '
   'with what fell due by then and is not posted yet; 0 before the first, and for an unknown '
-  'account. Refuses an infinite or missing instant with 22023 and 22004.';
+  'account. Of refills that a plan grants only for the current period (TOP_UP_TO, RESET) those '
+  'of periods that went by unposted are not in it. Refuses an infinite or missing instant with '
+  '22023 and 22004.';
 
 revoke all on function pgledger.balance_at(text, timestamptz) from public;

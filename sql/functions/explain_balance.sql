@@ -49,7 +49,8 @@ begin
       union all
       select 5, 0, 'held', null, null, -v_hot.held, null, 'reserved by open holds'
       union all
-      select 6, 0, 'available', null, null, v_hot.balance - v_hot.held, null, 'can be spent or held'
+      select 6, 0, 'available', null, null, v_hot.balance - v_hot.held, null,
+        'the balance without what is held'
       union all
       select 7, row_number() over (order by d.due_at), 'due', d.lot,
         coalesce(d.key, t.key, '#' || d.lot), d.amount, d.due_at,

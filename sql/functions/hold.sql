@@ -24,11 +24,12 @@ $$;
 
 comment on function pgledger.hold(text, bigint, text, timestamptz, text, jsonb, boolean) is
   'Reserves credits for usage whose cost is not known yet: amount > 0, minor units, of what is '
-  'available above min_balance. capture spends them, release gives them back. From expires_at on, '
-  'an instant in the future, it reserves nothing, with no job running; without one it stays until '
-  'it is settled. The answer is PENDING, its amount negative. A repeat of the key changes nothing '
-  'and answers with the original, if it repeats expires_at too: compute that once. Refuses with '
-  'LG001, LG002, LG004, 22003, 22023 and 22004.';
+  'available above min_balance. capture spends them, release gives them back. From expires_at '
+  'on, an instant in the future, it reserves nothing, with no job running; without one it stays '
+  'until it is settled. The answer is PENDING, its amount negative. A repeat of the key changes '
+  'nothing and answers with the original, if it repeats expires_at too: compute that once. '
+  'Refuses with LG001, LG002, LG004, LG008 (larger than what the spending cap leaves), 22003, '
+  '22023 and 22004.';
 
 revoke all on function
   pgledger.hold(text, bigint, text, timestamptz, text, jsonb, boolean) from public;

@@ -48,12 +48,12 @@ end;
 $$;
 
 comment on function pgledger.set_spending_cap(text, bigint, interval, text) is
-  'Caps what an account may use in each period of the calendar in time_zone (1 day, 7 days from '
-  'Monday, 1, 3 or 12 months), and answers with the cap; amount >= 0 in minor units, null takes '
-  'the cap away and answers with no row. USAGE counts when it is posted, so a hold when it is '
-  'captured, and what was used in this period counts already; the reversal of usage of this '
-  'period gives room back. A spend or hold beyond what is left is refused with LG008; captures '
-  'and fail_insufficient_credits => false go through, and count. Moves no credits. A repeat '
-  'changes nothing. Refuses with LG003, 22023 and 22004.';
+  'Sets, whole, what an account may use in each period of the calendar in time_zone (1 day, 7 '
+  'days from Monday, 1, 3 or 12 months), and answers with the cap; amount >= 0 in minor units, '
+  'null takes the cap away and answers with no row. USAGE counts when it is posted, so a hold '
+  'when it is captured, and what was used in this period counts already; the reversal of usage '
+  'of this period gives room back. A spend or hold beyond what is left is refused with LG008; '
+  'captures and fail_insufficient_credits => false go through, and count. Moves no credits. A '
+  'repeat changes nothing. Refuses with LG003, 22023 and 22004.';
 
 revoke all on function pgledger.set_spending_cap(text, bigint, interval, text) from public;

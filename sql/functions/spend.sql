@@ -26,10 +26,11 @@ end;
 $$;
 
 comment on function pgledger.spend(text, bigint, text, text, jsonb, text, boolean) is
-  'Takes credits for usage: amount > 0, minor units. When available credits above min_balance do '
-  'not cover it, shortfall decides: REFUSE refuses, PARTIAL spends what is there (the answer''s '
-  'amount) and refuses when nothing is, DEBT goes down to debt_floor. An account that never had a '
-  'credit is short of credits. A repeat of the key changes nothing and answers with the original. '
-  'Refuses with LG001, LG002, LG004, 22023 and 22004.';
+  'Takes credits for usage: amount > 0, minor units. When available credits above min_balance '
+  'do not cover it, shortfall decides: REFUSE refuses, PARTIAL spends what is there (the '
+  'answer''s amount) and refuses when nothing is, DEBT goes down to debt_floor. An account that '
+  'never had a credit is short of credits. A repeat of the key changes nothing and answers with '
+  'the original. A spending cap limits every spend, PARTIAL to what it leaves. Refuses with '
+  'LG001, LG002, LG004, LG008, 22023 and 22004.';
 
 revoke all on function pgledger.spend(text, bigint, text, text, jsonb, text, boolean) from public;

@@ -71,6 +71,7 @@ cli.add_section(
     lots.lots,
     lots.expiring,
     accounts.verify,
+    accounts.open_account,
     accounts.account,
     accounts.low_balance,
     accounts.auto_top_up,

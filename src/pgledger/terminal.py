@@ -219,6 +219,9 @@ def show_posting(
         + (f"seq {posting.seq}, " if posting.seq else "")
         + f"key {posting.key}",
     )
+    gone = 0 if posting.replayed else (posting.running_balance or 0) - posting.balance
+    if posting.amount > 0 and gone > 0:
+        say(f"{unit.name(gone)} of it expired at once: the lot has ended")
     if posting.status == "PENDING":
         named = shlex.join([posting.account_id, posting.key or ""])
         if posting.amount > 0:

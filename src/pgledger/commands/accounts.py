@@ -98,9 +98,29 @@ def verify(session: Session, account: str | None) -> None:
 )
 @click.pass_obj
 def account(session: Session, account: str, status: AccountStatus) -> None:
-    """Open, freeze or close ACCOUNT."""
+    """Freeze or close ACCOUNT, or open it again."""
     with session.ledger() as ledger:
         settings = ledger.set_account_status(account, status)
+    if session.json:
+        say_json(settings)
+    else:
+        say(f"{account} is {settings.status}")
+
+
+@click.command("open")
+@account_argument
+@click.option("--currency", help="What it counts in; CREDIT unless said otherwise.")
+@click.option("--min-balance", type=SIGNED, metavar="AMOUNT", help="Its floor, 0 or below.")
+@click.pass_obj
+def open_account(
+    session: Session, account: str, *, currency: str | None, min_balance: int | None
+) -> None:
+    """Open ACCOUNT before its first credit, which opens it as well.
+
+    For a plan or a cap to be set on it. A repeat changes nothing.
+    """
+    with session.ledger() as ledger:
+        settings = ledger.open_account(account, currency=currency, min_balance=min_balance)
     if session.json:
         say_json(settings)
     else:
@@ -115,8 +135,8 @@ def account(session: Session, account: str, status: AccountStatus) -> None:
 def low_balance(session: Session, account: str, level: int | None, *, off: bool) -> None:
     """Set or show the level at which ACCOUNT counts as low.
 
-    The event "low_balance" is recorded once by the spend or hold that takes
-    what is available below LEVEL, minor units. See "pgledger events".
+    The event "low_balance" is recorded once by the spend, hold or expiry that
+    takes what is available below LEVEL, minor units. See "pgledger events".
     """
     if off and level is not None:
         raise click.UsageError("give a level or --off")

@@ -48,7 +48,7 @@ def known(ledger: Ledger, account: str) -> Balance:
             "account not found",
             sqlstate="LG003",
             details={"account_id": account},
-            hint="Its first credit opens an account: pgledger top-up.",
+            hint="pgledger open opens an account, and so does its first credit.",
         )
     return found
 
