@@ -975,7 +975,7 @@ revoke all on function pgledger._last_seq_before(text, timestamptz) from public;
 
 create or replace function pgledger._cap_now(account_id text, at timestamptz)
 returns table (amount bigint, cap_left bigint, resets_at timestamptz)
-language plpgsql stable
+language plpgsql stable rows 1
 as $$
 declare
   v_cap pgledger.spending_caps;
@@ -1173,7 +1173,7 @@ revoke all on function pgledger._lots_told(text) from public;
 
 create or replace function pgledger._pool_told(account_id text, balance bigint)
 returns table (pool bigint, held_in_lots bigint, head_lot bigint, head_left bigint)
-language plpgsql stable
+language plpgsql stable rows 1
 as $$
 begin
   if not exists (
@@ -5163,7 +5163,7 @@ returns table (
   next_plan text,
   allowance_left bigint
 )
-language plpgsql stable security definer
+language plpgsql stable rows 1 security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -5211,7 +5211,7 @@ returns table (
   remaining bigint,
   resets_at timestamptz
 )
-language plpgsql stable security definer
+language plpgsql stable rows 1 security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

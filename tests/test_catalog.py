@@ -169,6 +169,13 @@ def test_no_function_catches_what_it_cannot_know(db: Ledger) -> None:
     assert catching == ["pgledger._auto_top_up(text,text,timestamp with time zone)"]
 
 
+def test_what_answers_with_one_row_says_so_to_the_planner(db: Ledger) -> None:
+    # Two guesses of 1000 rows made a million of the first movement of an account: a server that
+    # compiles costly queries took 0.3 seconds for it.
+    one = "('_pool_told', '_cap_now', 'get_plan', 'get_spending_cap')"
+    assert len(functions_with(db, f"proname in {one} and prorows = 1")) == 4
+
+
 def test_nothing_is_granted_to_everybody(db: Ledger) -> None:
     grants = """
     select f.signature || ' ' || g.privilege_type

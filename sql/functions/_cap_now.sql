@@ -1,6 +1,6 @@
 create or replace function pgledger._cap_now(account_id text, at timestamptz)
 returns table (amount bigint, cap_left bigint, resets_at timestamptz)
-language plpgsql stable
+language plpgsql stable rows 1
 as $$
 declare
   v_cap pgledger.spending_caps;

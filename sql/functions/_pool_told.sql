@@ -1,6 +1,6 @@
 create or replace function pgledger._pool_told(account_id text, balance bigint)
 returns table (pool bigint, held_in_lots bigint, head_lot bigint, head_left bigint)
-language plpgsql stable
+language plpgsql stable rows 1
 as $$
 begin
   if not exists (

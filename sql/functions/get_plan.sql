@@ -11,7 +11,7 @@ returns table (
   next_plan text,
   allowance_left bigint
 )
-language plpgsql stable security definer
+language plpgsql stable rows 1 security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

@@ -7,7 +7,7 @@ returns table (
   remaining bigint,
   resets_at timestamptz
 )
-language plpgsql stable security definer
+language plpgsql stable rows 1 security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
