@@ -36,7 +36,7 @@ format: $(INSTALLED) ## Format the Python code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(INSTALLED) ## Measure the hot path against bare statements (about 8 minutes)
+bench: $(INSTALLED) ## Measure the hot path against bare statements (about 15 minutes)
 	$(BIN)/python tools/bench.py $(ARGS)
 
 race: $(INSTALLED) ## Run the random tests for long (about 10 minutes)
