@@ -770,6 +770,19 @@ comment on function pgledger._period_end(interval, text, timestamptz, timestampt
 
 revoke all on function pgledger._period_end(interval, text, timestamptz, timestamptz) from public;
 
+-- functions/_period_anchor.sql
+
+create or replace function pgledger._period_anchor(
+  assignment pgledger.account_plans, plan pgledger.plans
+) returns timestamptz
+language sql immutable parallel safe
+return case when (plan).anchor = 'ACCOUNT' then (assignment).starts_at end;
+
+comment on function pgledger._period_anchor(pgledger.account_plans, pgledger.plans) is
+  'Where the periods of a plan are counted from on an account; null: by the calendar. Private.';
+
+revoke all on function pgledger._period_anchor(pgledger.account_plans, pgledger.plans) from public;
+
 -- functions/_plan_now.sql
 
 create or replace function pgledger._plan_now(account_id text, at timestamptz)
@@ -847,7 +860,7 @@ begin
   select p.* into strict v_plan
   from pgledger.plans p
   where p.code = v_on.plan;
-  v_anchor := case when v_plan.anchor = 'ACCOUNT' then v_on.starts_at end;
+  v_anchor := pgledger._period_anchor(v_on, v_plan);
   v_last := pgledger._period_number(v_plan.period, v_plan.time_zone, v_anchor, _refills_due.at);
   v_first := case
     when v_plan.policy = 'TOP_UP_TO' or (v_plan.policy = 'RESET' and not _refills_due.owes)
@@ -909,8 +922,7 @@ begin
   from pgledger.plans p
   where p.code = v_on.plan;
   v_refill_at := pgledger._period_end(
-    v_plan.period, v_plan.time_zone,
-    case when v_plan.anchor = 'ACCOUNT' then v_on.starts_at end, _advance_plan.at);
+    v_plan.period, v_plan.time_zone, pgledger._period_anchor(v_on, v_plan), _advance_plan.at);
 
   update pgledger.account_plans p
   set plan = v_on.plan, starts_at = v_on.starts_at, next_plan = v_on.next_plan,
@@ -1310,17 +1322,8 @@ returns table (
 language plpgsql stable
 as $$
 declare
-  v_head_lot bigint;
-  v_head_left bigint;
+  v_row pgledger.balances := pgledger._balance_row(_lots_now.account_id);
 begin
-  select b.head_lot, b.head_left into v_head_lot, v_head_left
-  from pgledger.balances b
-  where b.account_id = _lots_now.account_id;
-  if not found then
-    select d.head_lot, d.head_left into v_head_lot, v_head_left
-    from pgledger._derive_balance(_lots_now.account_id) d;
-  end if;
-
   return query
     with reserved as (
       select r.lot,
@@ -1337,7 +1340,8 @@ begin
     from pgledger._lots_asked(_lots_now.account_id, _lots_now.all_of_them) l
     left join reserved r on r.lot = l.seq
     cross join lateral (values (
-      case when l.seq = v_head_lot then v_head_left else l.remaining end + coalesce(r.released, 0)
+      case when l.seq = v_row.head_lot then v_row.head_left else l.remaining end
+        + coalesce(r.released, 0)
     )) n (free);
 end;
 $$;
@@ -2241,7 +2245,7 @@ begin
     set status = 'EXPIRED', settled_at = p.expires_at
     where p.account_id = hot.account_id and p.key = any (v_keys)
     returning p.key, p.amount, p.lot, p.expires_at, p.reference,
-      to_char(p.expires_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as expired_at
+      pgledger._utc(p.expires_at) as expired_at
   )
   select
     coalesce(sum(-c.amount), 0)::bigint,
@@ -4217,7 +4221,7 @@ begin
   from pgledger.plans p
   where p.code = v_on.plan;
 
-  v_anchor := case when v_plan.anchor = 'ACCOUNT' then v_on.starts_at end;
+  v_anchor := pgledger._period_anchor(v_on, v_plan);
   v_key := pgledger._refill_key(v_plan, v_anchor, pgledger._period_number(
     v_plan.period, v_plan.time_zone, v_anchor, _allowance.at));
   return (
@@ -5183,7 +5187,7 @@ begin
   where p.code = v_on.plan;
   if v_on.refill_at <= v_now then
     v_on.refill_at := pgledger._period_end(v_plan.period, v_plan.time_zone,
-      case when v_plan.anchor = 'ACCOUNT' then v_on.starts_at end, v_now);
+      pgledger._period_anchor(v_on, v_plan), v_now);
   end if;
 
   return query select v_on.plan, v_plan.policy, v_plan.amount, v_plan.period, v_plan.anchor,
@@ -5616,9 +5620,9 @@ begin atomic
   left join pgledger.balances b on b.account_id = n.account_id
   cross join lateral (
     select pgledger._period_start(p.period, p.time_zone,
-      case when p.anchor = 'ACCOUNT' then n.starts_at end, n.refill_at) as begins_at,
+      pgledger._period_anchor(n, p), n.refill_at) as begins_at,
       pgledger._period_end(p.period, p.time_zone,
-        case when p.anchor = 'ACCOUNT' then n.starts_at end,
+        pgledger._period_anchor(n, p),
         greatest(n.starts_at, b.updated_at, statement_timestamp())) as next_at
   ) d
   cross join lateral (values

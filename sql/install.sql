@@ -80,6 +80,7 @@
 \ir functions/_period_number.sql
 \ir functions/_period_start.sql
 \ir functions/_period_end.sql
+\ir functions/_period_anchor.sql
 \ir functions/_plan_now.sql
 \ir functions/_refill_key.sql
 \ir functions/_refills_due.sql

@@ -328,26 +328,24 @@ class Bench:
         return float(found[1])
 
 
+def run_script(connection: psycopg.Connection, script: str, **given: object) -> None:
+    """Execute each statement of a script; one without parameters may hold percent signs."""
+    for statement in script.split(";\n"):
+        if statement.strip():
+            connection.execute(statement.encode(), given or None)
+
+
 def prepare(url: str) -> None:
     """Install the ledger and its bare twin, filled alike."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("drop schema if exists pgledger cascade")
         connection.execute(migrate.install_script().encode())
         connection.execute(BARE_TABLES)
-        for statement in (FILL + VARIANTS).split(";\n"):
-            if statement.strip():
-                connection.execute(statement, {"accounts": ACCOUNTS})
+        run_script(connection, FILL + VARIANTS, accounts=ACCOUNTS)
         for prefix, lots, amount in LIVE_LOTS:
-            given = {"accounts": ACCOUNTS, "prefix": prefix, "lots": lots, "amount": amount}
-            for statement in LOTS.split(";\n"):
-                if statement.strip():
-                    connection.execute(statement, given)
-        for statement in DUE.split(";\n"):
-            if statement.strip():
-                connection.execute(statement, {"accounts": DUE_ACCOUNTS})
-        for statement in CLOSED_LOTS.split(";\n"):
-            if statement.strip():
-                connection.execute(statement.encode())
+            run_script(connection, LOTS, accounts=ACCOUNTS, prefix=prefix, lots=lots, amount=amount)
+        run_script(connection, DUE, accounts=DUE_ACCOUNTS)
+        run_script(connection, CLOSED_LOTS)
         connection.execute("vacuum analyze")
 
 
@@ -406,9 +404,7 @@ def compare_all(bench: Bench) -> None:
             goal=0.8,
         )
     with psycopg.connect(bench.url, autocommit=True) as connection:
-        for statement in LONG_HISTORY.split(";"):
-            if statement.strip():
-                connection.execute(statement.encode())
+        run_script(connection, LONG_HISTORY)
         connection.execute("vacuum analyze")
     bench.compare(
         "spend after 1,000,000 transactions / after few",

@@ -17,8 +17,7 @@ begin
   from pgledger.plans p
   where p.code = v_on.plan;
   v_refill_at := pgledger._period_end(
-    v_plan.period, v_plan.time_zone,
-    case when v_plan.anchor = 'ACCOUNT' then v_on.starts_at end, _advance_plan.at);
+    v_plan.period, v_plan.time_zone, pgledger._period_anchor(v_on, v_plan), _advance_plan.at);
 
   update pgledger.account_plans p
   set plan = v_on.plan, starts_at = v_on.starts_at, next_plan = v_on.next_plan,

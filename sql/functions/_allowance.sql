@@ -13,7 +13,7 @@ begin
   from pgledger.plans p
   where p.code = v_on.plan;
 
-  v_anchor := case when v_plan.anchor = 'ACCOUNT' then v_on.starts_at end;
+  v_anchor := pgledger._period_anchor(v_on, v_plan);
   v_key := pgledger._refill_key(v_plan, v_anchor, pgledger._period_number(
     v_plan.period, v_plan.time_zone, v_anchor, _allowance.at));
   return (

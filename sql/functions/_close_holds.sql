@@ -32,7 +32,7 @@ begin
     set status = 'EXPIRED', settled_at = p.expires_at
     where p.account_id = hot.account_id and p.key = any (v_keys)
     returning p.key, p.amount, p.lot, p.expires_at, p.reference,
-      to_char(p.expires_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as expired_at
+      pgledger._utc(p.expires_at) as expired_at
   )
   select
     coalesce(sum(-c.amount), 0)::bigint,

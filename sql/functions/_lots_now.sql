@@ -6,17 +6,8 @@ returns table (
 language plpgsql stable
 as $$
 declare
-  v_head_lot bigint;
-  v_head_left bigint;
+  v_row pgledger.balances := pgledger._balance_row(_lots_now.account_id);
 begin
-  select b.head_lot, b.head_left into v_head_lot, v_head_left
-  from pgledger.balances b
-  where b.account_id = _lots_now.account_id;
-  if not found then
-    select d.head_lot, d.head_left into v_head_lot, v_head_left
-    from pgledger._derive_balance(_lots_now.account_id) d;
-  end if;
-
   return query
     with reserved as (
       select r.lot,
@@ -33,7 +24,8 @@ begin
     from pgledger._lots_asked(_lots_now.account_id, _lots_now.all_of_them) l
     left join reserved r on r.lot = l.seq
     cross join lateral (values (
-      case when l.seq = v_head_lot then v_head_left else l.remaining end + coalesce(r.released, 0)
+      case when l.seq = v_row.head_lot then v_row.head_left else l.remaining end
+        + coalesce(r.released, 0)
     )) n (free);
 end;
 $$;

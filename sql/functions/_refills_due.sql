@@ -29,7 +29,7 @@ begin
   select p.* into strict v_plan
   from pgledger.plans p
   where p.code = v_on.plan;
-  v_anchor := case when v_plan.anchor = 'ACCOUNT' then v_on.starts_at end;
+  v_anchor := pgledger._period_anchor(v_on, v_plan);
   v_last := pgledger._period_number(v_plan.period, v_plan.time_zone, v_anchor, _refills_due.at);
   v_first := case
     when v_plan.policy = 'TOP_UP_TO' or (v_plan.policy = 'RESET' and not _refills_due.owes)

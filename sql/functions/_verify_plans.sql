@@ -9,9 +9,9 @@ begin atomic
   left join pgledger.balances b on b.account_id = n.account_id
   cross join lateral (
     select pgledger._period_start(p.period, p.time_zone,
-      case when p.anchor = 'ACCOUNT' then n.starts_at end, n.refill_at) as begins_at,
+      pgledger._period_anchor(n, p), n.refill_at) as begins_at,
       pgledger._period_end(p.period, p.time_zone,
-        case when p.anchor = 'ACCOUNT' then n.starts_at end,
+        pgledger._period_anchor(n, p),
         greatest(n.starts_at, b.updated_at, statement_timestamp())) as next_at
   ) d
   cross join lateral (values

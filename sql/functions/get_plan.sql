@@ -31,7 +31,7 @@ begin
   where p.code = v_on.plan;
   if v_on.refill_at <= v_now then
     v_on.refill_at := pgledger._period_end(v_plan.period, v_plan.time_zone,
-      case when v_plan.anchor = 'ACCOUNT' then v_on.starts_at end, v_now);
+      pgledger._period_anchor(v_on, v_plan), v_now);
   end if;
 
   return query select v_on.plan, v_plan.policy, v_plan.amount, v_plan.period, v_plan.anchor,
