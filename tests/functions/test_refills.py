@@ -656,3 +656,13 @@ def test_what_an_expired_hold_gave_back_is_left_of_the_allowance(ledger: Ledger)
     settle(ledger)
     assert ask(ledger, "get_plan", account_id="a")["allowance_left"] == 50
     assert in_order(ledger)
+
+
+def test_the_end_of_an_allowance_is_told_before_it_is_posted(ledger: Ledger) -> None:
+    plan(ledger)
+    assign(ledger)
+    let_days_pass(ledger, 1)
+    told = ask(ledger, "get_balance", account_id="a")
+    assert (told["next_expiry_at"], told["next_expiry_amount"]) == (midnight(1), 100)
+    settle(ledger)
+    assert ask(ledger, "get_balance", account_id="a") == told
