@@ -43,6 +43,7 @@
 \ir schema/draws.sql
 \ir schema/plans.sql
 \ir schema/spending_caps.sql
+\ir schema/prices.sql
 \ir schema/auto_top_ups.sql
 \ir schema/events.sql
 

@@ -13,7 +13,7 @@ begin
   v_answer := row(
     request.account_id, coalesce(request.key, '#' || v_hot.seq), v_hot.seq, request.type,
     _apply.applied, request.amount, v_hot.balance, null, null, 'POSTED', false, null,
-    v_hot.updated_at)::pgledger.posting;
+    v_hot.updated_at, null)::pgledger.posting;
 
   if v_hot.pool is not null and (_apply.applied > 0 or v_released > 0) then
     v_hot := pgledger._expire_ended(v_hot);

@@ -9,7 +9,8 @@ begin
     return row(
       posted.account_id, coalesce(posted.key, '#' || posted.seq), posted.seq, posted.type,
       posted.amount, coalesce(posted.requested_amount, posted.amount), posted.running_balance,
-      hot.balance, hot.balance - hot.held, 'POSTED', _as_posting.replayed, null, posted.created_at
+      hot.balance, hot.balance - hot.held, 'POSTED', _as_posting.replayed, null, posted.created_at,
+      null
     )::pgledger.posting;
   end if;
 
@@ -17,7 +18,7 @@ begin
     pending.account_id, pending.key, null, pending.type,
     pending.amount, coalesce(pending.requested_amount, pending.amount), null,
     hot.balance, hot.balance - hot.held, pending.status, _as_posting.replayed, null,
-    pending.created_at
+    pending.created_at, null
   )::pgledger.posting;
 end;
 $$;

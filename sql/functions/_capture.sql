@@ -66,7 +66,8 @@ begin
     v_reference, v_external_id, v_metadata, v_lot);
 
   v_answer := row(_capture.account_id, _capture.key, v_seq, v_type, v_amount, v_amount, v_balance,
-    v_balance, v_available, 'POSTED', false, null, v_created_at)::pgledger.posting;
+    v_balance, v_available, 'POSTED', false, null, v_created_at,
+    null)::pgledger.posting;
   return case when v_is_low
     then pgledger._watched(v_answer, v_amount + v_held, v_reference) else v_answer end;
 end;

@@ -56,7 +56,8 @@ begin
       on conflict (account_id, key) do nothing;
       exit once when not found;
       v_answer := row(_hold.account_id, v_key, null, 'USAGE', -_hold.amount, -_hold.amount, null,
-        v_balance, v_available, 'PENDING', false, null, v_now)::pgledger.posting;
+        v_balance, v_available, 'PENDING', false, null, v_now,
+        null)::pgledger.posting;
       return case when v_is_low
         then pgledger._watched(v_answer, -_hold.amount, _hold.reference) else v_answer end;
     end;

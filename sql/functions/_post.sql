@@ -64,7 +64,7 @@ begin
       end if;
       v_answer := row(_post.account_id, coalesce(_post.key, '#' || v_seq), v_seq, _post.type,
         _post.amount, _post.amount, v_balance, v_balance, v_available, 'POSTED', false, null,
-        v_created_at)::pgledger.posting;
+        v_created_at, null)::pgledger.posting;
       return case when v_is_low
         then pgledger._watched(v_answer, _post.amount, _post.reference) else v_answer end;
     end;

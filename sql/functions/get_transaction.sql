@@ -6,7 +6,7 @@ begin atomic
   select t.account_id, coalesce(t.key, '#' || t.seq), t.seq, t.type, t.amount,
     coalesce(t.requested_amount, t.amount), t.running_balance, 'POSTED', t.reference,
     t.external_id, coalesce(t.metadata, '{}'), t.created_at, null::timestamptz, t.original_seq,
-    t.counterparty
+    t.counterparty, t.usage
   from pgledger.transactions t
   where t.account_id = pgledger._checked_account(get_transaction.account_id)
     and (
@@ -15,7 +15,8 @@ begin atomic
   union all
   select p.account_id, p.key, null, p.type, p.amount, coalesce(p.requested_amount, p.amount),
     null, pgledger._pending_status(p.status, p.expires_at, statement_timestamp())::text,
-    p.reference, p.external_id, coalesce(p.metadata, '{}'), p.created_at, p.expires_at, null, null
+    p.reference, p.external_id, coalesce(p.metadata, '{}'), p.created_at, p.expires_at, null, null,
+    p.usage
   from pgledger.pending_transactions p
   where p.account_id = pgledger._checked_account(get_transaction.account_id)
     and p.key = pgledger._checked_key(get_transaction.key)

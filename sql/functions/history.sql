@@ -10,7 +10,7 @@ begin atomic
   select t.account_id, coalesce(t.key, '#' || t.seq), t.seq, t.type, t.amount,
     coalesce(t.requested_amount, t.amount), t.running_balance, 'POSTED', t.reference,
     t.external_id, coalesce(t.metadata, '{}'), t.created_at, null::timestamptz, t.original_seq,
-    t.counterparty
+    t.counterparty, t.usage
   from pgledger.transactions t
   where t.account_id = pgledger._checked_account(history.account_id)
     and t.seq < coalesce(history.before_seq, 9223372036854775807)

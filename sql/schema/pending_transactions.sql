@@ -15,6 +15,7 @@ create table if not exists pgledger.pending_transactions (
   lot bigint,
   credits_expire_at timestamptz,
   priority integer,
+  usage jsonb,
   constraint pending_transactions_pkey primary key (account_id, key),
   constraint pending_transactions_settled_once
     check ((status = 'PENDING') = (settled_at is null))
@@ -52,3 +53,5 @@ comment on column pgledger.pending_transactions.credits_expire_at is
   'When the credits of an announced credit expire; null: never. Not when the announcement does.';
 comment on column pgledger.pending_transactions.priority is
   'The priority of the lot that an announced credit will form; null: 0.';
+comment on column pgledger.pending_transactions.usage is
+  'What is expected to be used, at which price, where the amount was made of that; else null.';

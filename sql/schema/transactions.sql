@@ -14,6 +14,7 @@ create table if not exists pgledger.transactions (
   counterparty text,
   counterparty_seq bigint,
   lot bigint,
+  usage jsonb,
   constraint transactions_pkey primary key (account_id, seq)
 );
 
@@ -56,6 +57,8 @@ comment on column pgledger.transactions.counterparty_seq is
 comment on column pgledger.transactions.lot is
   'The lot that paid for all of a debit, or got all of a reversal back, by the seq of the '
   'transaction that made it; null: the pool; 0: several did, see draws.';
+comment on column pgledger.transactions.usage is
+  'What was used, at which price, where the amount was made of that; else null. See price.';
 
 create or replace function pgledger._refuse_change() returns trigger
 language plpgsql

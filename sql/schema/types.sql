@@ -28,6 +28,10 @@ begin
     create type pgledger.plan_anchor as enum ('CALENDAR', 'ACCOUNT');
   end if;
 
+  if to_regtype('pgledger.price_rounding') is null then
+    create type pgledger.price_rounding as enum ('CEIL', 'FLOOR', 'HALF_EVEN');
+  end if;
+
   if to_regtype('pgledger.posting') is null then
     create type pgledger.posting as (
       account_id text,
@@ -42,7 +46,8 @@ begin
       status text,
       replayed boolean,
       refusal text,
-      created_at timestamptz
+      created_at timestamptz,
+      error jsonb
     );
   end if;
 
@@ -62,7 +67,8 @@ begin
       created_at timestamptz,
       expires_at timestamptz,
       original_seq bigint,
-      counterparty text
+      counterparty text,
+      usage jsonb
     );
   end if;
 
@@ -86,7 +92,8 @@ begin
       released bigint,
       credits_expire_at timestamptz,
       priority integer,
-      extend interval
+      extend interval,
+      usage jsonb
     );
   end if;
 
@@ -135,6 +142,10 @@ comment on type pgledger.plan_anchor is
   'CALENDAR: periods begin with the day, week, month, quarter or year; ACCOUNT: where the account '
   'began the plan.';
 
+comment on type pgledger.price_rounding is
+  'How an exact cost becomes whole minor units: CEIL up, FLOOR down, HALF_EVEN to the nearest and '
+  'a half to the even one.';
+
 comment on type pgledger.posting is
   'What every posting function answers: one row, of this shape, whatever happened.';
 comment on column pgledger.posting.key is
@@ -159,6 +170,10 @@ comment on column pgledger.posting.refusal is
 comment on column pgledger.posting.created_at is
   'When the movement was posted or announced; null when refused.';
 
+comment on column pgledger.posting.error is
+  'Of a refusal returned as a row what would have been raised: message, detail (an object) and '
+  'hint; else null.';
+
 comment on type pgledger.transaction is
   'A recorded movement as get_transaction and history show it.';
 comment on column pgledger.transaction.key is
@@ -174,6 +189,9 @@ comment on column pgledger.transaction.original_seq is
   'The seq of the transaction that a refund or reversal undoes, or whose lot expired; else null.';
 comment on column pgledger.transaction.counterparty is
   'The account on the other side of a transfer; else null.';
+
+comment on column pgledger.transaction.usage is
+  'What was used, at which price, where the amount was made of that; else null. See price.';
 
 comment on type pgledger._request is
   'One movement as a verb asks for it, checked and judged by the private functions. Private.';

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 import psycopg
 
+from pgledger.records import Posting
+
 
 class LedgerError(Exception):
     """The ledger refused; nothing was written.
@@ -163,6 +165,18 @@ def translate(error: psycopg.Error) -> LedgerError | None:
         sqlstate=error.sqlstate,
         details=_parsed(error.diag.message_detail),
         hint=error.diag.message_hint,
+    )
+
+
+def refusal_of(posting: Posting) -> LedgerError:
+    """Return the exception that a refusal answered as a row would have been."""
+    error = posting.error or {}
+    sqlstate = posting.refusal or ""
+    return ERRORS.get(sqlstate, LedgerError)(
+        error.get("message", "refused"),
+        sqlstate=sqlstate,
+        details=error.get("detail") or {},
+        hint=error.get("hint"),
     )
 
 

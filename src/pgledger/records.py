@@ -3,6 +3,7 @@
 Amounts are whole minor units of the account's currency, never floats.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -44,7 +45,8 @@ class Posting:
     differs after a ceiling or a partial spend. ``running_balance`` belongs to this transaction,
     ``balance`` and ``available`` are the account's now. ``seq`` and ``running_balance`` are None
     unless POSTED. ``replayed`` says that the key or external_id had its effect before. ``refusal``
-    is the error code of a refusal that was asked for as a row, with ``amount`` 0.
+    is the error code of a refusal that was asked for as a row, with ``amount`` 0, and ``error``
+    its message, detail and hint; :func:`~pgledger.errors.refusal_of` makes an exception of it.
     """
 
     account_id: str
@@ -60,6 +62,7 @@ class Posting:
     replayed: bool
     refusal: str | None
     created_at: datetime | None
+    error: Mapping[str, Any] | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
