@@ -73,6 +73,10 @@
 \ir functions/_checked_time_zone.sql
 \ir functions/_check_plan.sql
 \ir functions/_check_assignment.sql
+\ir functions/_number.sql
+\ir functions/_wrong_units.sql
+\ir functions/_check_price_list.sql
+\ir functions/_check_usage.sql
 
 -- Periods, and what plans and spending caps make of them.
 \ir functions/_utc.sql
@@ -89,6 +93,13 @@
 \ir functions/_last_seq_before.sql
 \ir functions/_cap_now.sql
 \ir functions/_reset_cap.sql
+
+-- Prices, and what usage costs by them.
+\ir functions/_rounded.sql
+\ir functions/_price_list_at.sql
+\ir functions/_prices_of.sql
+\ir functions/_no_price.sql
+\ir functions/_priced.sql
 
 -- The balance row.
 \ir functions/_attention_at.sql
@@ -140,7 +151,9 @@
 \ir functions/_forget_unopened.sql
 \ir functions/_as_posting.sql
 \ir functions/_as_replay.sql
+\ir functions/_words.sql
 \ir functions/_refuse.sql
+\ir functions/_refuse_price.sql
 \ir functions/_conflict.sql
 \ir functions/_lock_account.sql
 
@@ -211,6 +224,12 @@
 \ir functions/assign_plan.sql
 \ir functions/clear_plan.sql
 \ir functions/set_spending_cap.sql
+
+-- Prices.
+\ir functions/_store_price_list.sql
+\ir functions/set_price.sql
+\ir functions/price.sql
+\ir functions/list_prices.sql
 
 -- Auto-top-up, the outbox, and housekeeping.
 \ir functions/_store_auto_top_up.sql

@@ -27,6 +27,8 @@ union all select 'lot', x::text from pgledger.lots x
 union all select 'pending transaction', x::text from pgledger.pending_transactions x
 union all select 'plan', x::text from pgledger.plans x
 union all select 'plan of an account', x::text from pgledger.account_plans x
+union all select 'price', x::text from pgledger.prices x
+union all select 'price list', x::text from pgledger.price_lists x
 union all select 'reservation', x::text from pgledger.reservations x
 union all select 'transaction', x::text from pgledger.transactions x
 order by 1, 2

@@ -51,7 +51,7 @@ def functions_with(db: Ledger, condition: str) -> list[str]:
 
 def test_there_is_something_to_check(db: Ledger) -> None:
     assert len(functions_with(db, "private")) > 30
-    assert len(functions_with(db, "not private")) == 43
+    assert len(functions_with(db, "not private")) == 46
     assert len(FUNCTION_FILES) > 90
 
 
@@ -133,9 +133,10 @@ def test_functions_that_write_are_volatile_and_readers_are_stable(db: Ledger) ->
     assert functions_with(db, f"{writes} and provolatile <> 'v'") == []
     readers = (
         "not private and proname ~"
-        " '^(get_|check_credits|balance_at|history|usage_|list_|verify|lots|expiring|explain_)'"
+        " '^(get_|check_credits|balance_at|history|usage_|list_|price$|verify|lots|expiring"
+        "|explain_)'"
     )
-    assert len(functions_with(db, readers)) == 17
+    assert len(functions_with(db, readers)) == 19
     assert functions_with(db, f"{readers} and provolatile <> 's'") == []
     assert functions_with(db, f"not private and not ({readers}) and provolatile <> 'v'") == []
 
@@ -283,7 +284,7 @@ def test_every_unique_rule_includes_the_account(db: Ledger) -> None:
     from pg_index i
     join pg_class c on c.oid = i.indrelid
     where c.relnamespace = 'pgledger'::regnamespace and (i.indisunique or i.indisexclusion)
-      and c.relname not in ('currencies', 'plans')
+      and c.relname not in ('currencies', 'plans', 'price_lists', 'prices')
       and not exists (
         select from pg_attribute a
         where a.attrelid = i.indrelid and a.attname = 'account_id'
@@ -374,9 +375,10 @@ def test_times_and_amounts_have_one_type(db: Ledger) -> None:
     from pg_attribute a join pg_class c on c.oid = a.attrelid
     where c.relnamespace = 'pgledger'::regnamespace and a.attnum > 0 and c.relkind in ('r', 'c')
       and (
-        (a.attname ~ '_at$') <> (a.atttypid = 'timestamptz'::regtype)
+        (a.attname ~ '(_at|^valid_from|^valid_until)$') <> (a.atttypid = 'timestamptz'::regtype)
         or a.attname ~ '(amount|balance|held|floor|seq)$' and a.atttypid <> 'bigint'::regtype
-        or a.atttypid in ('float8'::regtype, 'float4'::regtype, 'numeric'::regtype,
+        or (a.atttypid = 'numeric'::regtype) <> (a.attname in ('credits_per_unit', 'exact'))
+        or a.atttypid in ('float8'::regtype, 'float4'::regtype,
           'money'::regtype, 'json'::regtype, 'varchar'::regtype, 'timestamp'::regtype))
     """
     assert names(db, query) == []
@@ -423,16 +425,21 @@ def test_the_sql_reads_as_agreed(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_updates_and_deletes_are_of_one_account_and_compute_nothing_volatile(file: Path) -> None:
+def test_updates_and_deletes_are_of_one_account_or_code_and_compute_nothing_volatile(
+    file: Path,
+) -> None:
     changes = r"^\s*((?:update|delete from) pgledger\.\w+ .*?;)"
     for written in re.findall(changes, STATEMENTS[file], re.MULTILINE | re.DOTALL):
-        assert re.search(r"where \w+\.account_id = ", written), written
+        assert re.search(r"where \w+\.(account_id|code) = ", written), written
         assert not re.search(r"clock_timestamp|gen_random_uuid|statement_timestamp", written)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_everything_is_qualified(file: Path) -> None:
-    tables = "accounts|auto_top_ups|balances|currencies|events|(?:pending_)?transactions"
+    tables = (
+        "accounts|auto_top_ups|balances|currencies|events|(?:pending_)?transactions"
+        "|prices|price_lists"
+    )
     statements = re.sub(r"'[^']*'", "''", STATEMENTS[file])
     unqualified = rf"\b(?:from|join|into|update|table|on|references) (?:{tables})\b"
     assert not re.search(unqualified, statements)

@@ -82,6 +82,9 @@ def test_a_record_has_the_columns_of_its_type(db: psycopg.Connection[dict[str, A
         (records.Plan, "plans"),
         (records.PlanAssignment, "account_plans"),
         (records.SpendingCap, "spending_caps"),
+        (records.PriceList, "price_list"),
+        (records.UnitPrice, "unit_price"),
+        (records.UsagePrice, "usage_price"),
     ):
         columns = db.execute(
             """
@@ -589,3 +592,35 @@ def test_one_statement_is_prepared_whatever_the_size_of_the_number(ledger: Ledge
         "select count(*) as n from pg_prepared_statements where statement like '%spend%'"
     ).fetchone()
     assert prepared == {"n": 1}
+
+
+def test_a_price_is_a_decimal_from_end_to_end(ledger: Ledger) -> None:
+    tiny = Decimal("0.1234567890123456789")
+    made = ledger.set_price("m", {"in": tiny, "out": 3}, rounding="HALF_EVEN")
+    assert (made.prices, made.changed) == ({"in": tiny, "out": Decimal(3)}, True)
+    for same in (made.prices, {"in": tiny, "out": Decimal("3.0")}):
+        assert not ledger.set_price("m", same, rounding="HALF_EVEN").changed
+
+    told = ledger.price("m", {"in": Decimal("1e1"), "out": 2})
+    assert (told.cost, told.exact) == (7, 10 * tiny + 6)
+    assert told.breakdown["in"] == {
+        "quantity": Decimal(10),
+        "credits_per_unit": tiny,
+        "credits": 10 * tiny,
+    }
+    assert [row.credits_per_unit for row in ledger.list_prices()] == [tiny, Decimal(3)]
+    with pytest.raises(pgledger.PriceNotFoundError) as caught:
+        ledger.price("m", {"image": 1})
+    assert caught.value.details["units"] == ["in", "out"]
+
+
+def test_a_float_is_no_price_and_no_quantity(ledger: Ledger) -> None:
+    with pytest.raises(TypeError):
+        ledger.set_price("m", {"in": 0.1})  # type: ignore[dict-item]
+    with pytest.raises(TypeError):
+        ledger.price("m", {"in": 1.0})  # type: ignore[dict-item]
+    ledger.set_price("m", {'a "quoted" ü': True})
+    assert ledger.price("m", {'a "quoted" ü': 2}).cost == 2
+    for number in (Decimal("NaN"), Decimal("Infinity"), Decimal(-1)):
+        with pytest.raises(pgledger.InvalidArgumentError):
+            ledger.price("m", {'a "quoted" ü': number})

@@ -13,12 +13,12 @@ begin
 
   insert into pgledger.pending_transactions as p (
     account_id, key, amount, requested_amount, created_at, type, reference, external_id, metadata,
-    expires_at, credits_expire_at, priority)
+    expires_at, credits_expire_at, priority, usage)
   values (
     request.account_id, coalesce(request.key, '#' || gen_random_uuid()), _announce.applied,
     nullif(request.amount, _announce.applied), hot.updated_at, request.type,
     request.reference, request.external_id, request.metadata, request.expires_at,
-    request.credits_expire_at, nullif(request.priority, 0))
+    request.credits_expire_at, nullif(request.priority, 0), request.usage)
   returning p.* into v_pending;
 
   if v_reserved > 0 and hot.pool is not null then

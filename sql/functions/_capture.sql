@@ -1,8 +1,10 @@
 -- The fast path of a capture. The UPDATE of the balance row takes the lock with what the hold said
 -- before; whether the hold is still open is then decided under the lock, by the clock read under
--- it, and if it is not, what the UPDATE did is taken back.
-create or replace function pgledger._capture(account_id text, key text, amount bigint)
-returns pgledger.posting
+-- it, and if it is not, what the UPDATE did is taken back. What a hold says of its usage is that
+-- of a capture of all of it; another amount is of other usage, which the caller gives, or of none.
+create or replace function pgledger._capture(
+  account_id text, key text, amount bigint, usage jsonb
+) returns pgledger.posting
 language plpgsql
 as $$
 #variable_conflict use_column
@@ -14,6 +16,7 @@ declare
   v_external_id text;
   v_metadata jsonb;
   v_lot bigint;
+  v_usage jsonb;
   v_amount bigint;
   v_balance bigint;
   v_available bigint;
@@ -22,8 +25,9 @@ declare
   v_is_low boolean;
   v_answer pgledger.posting;
 begin
-  select -p.amount, p.type, p.reference, p.external_id, p.metadata, p.lot
-  into v_held, v_type, v_reference, v_external_id, v_metadata, v_lot
+  select -p.amount, p.type, p.reference, p.external_id, p.metadata, p.lot,
+    coalesce(_capture.usage, case when _capture.amount < -p.amount then null else p.usage end)
+  into v_held, v_type, v_reference, v_external_id, v_metadata, v_lot, v_usage
   from pgledger.pending_transactions p
   where p.account_id = _capture.account_id and p.key = _capture.key
     and p.status = 'PENDING' and p.amount < 0 and (p.lot > 0 or p.lot is null);
@@ -48,8 +52,7 @@ begin
   if not found then return null; end if;
 
   v_now := clock_timestamp();
-  update pgledger.pending_transactions p
-  set status = 'ENABLED', settled_at = v_now
+  update pgledger.pending_transactions p set status = 'ENABLED', settled_at = v_now
   where p.account_id = _capture.account_id and p.key = _capture.key
     and p.status = 'PENDING' and (p.expires_at > v_now or p.expires_at is null);
   if not found then
@@ -58,23 +61,20 @@ begin
     return null;
   end if;
 
-  insert into pgledger.transactions (
-    account_id, seq, amount, running_balance, created_at, type, key, reference, external_id,
-    metadata, lot)
-  values (
-    _capture.account_id, v_seq, v_amount, v_balance, v_created_at, v_type, _capture.key,
-    v_reference, v_external_id, v_metadata, v_lot);
+  insert into pgledger.transactions (account_id, seq, amount, running_balance, created_at, type,
+    key, reference, external_id, metadata, lot, usage)
+  values (_capture.account_id, v_seq, v_amount, v_balance, v_created_at, v_type, _capture.key,
+    v_reference, v_external_id, v_metadata, v_lot, v_usage);
 
   v_answer := row(_capture.account_id, _capture.key, v_seq, v_type, v_amount, v_amount, v_balance,
-    v_balance, v_available, 'POSTED', false, null, v_created_at,
-    null)::pgledger.posting;
+    v_balance, v_available, 'POSTED', false, null, v_created_at, null)::pgledger.posting;
   return case when v_is_low
     then pgledger._watched(v_answer, v_amount + v_held, v_reference) else v_answer end;
 end;
 $$;
 
-comment on function pgledger._capture(text, text, bigint) is
+comment on function pgledger._capture(text, text, bigint, jsonb) is
   'Captures an open hold, of amount > 0 or whole, when nothing is in the way, else null and '
   'nothing done. Private.';
 
-revoke all on function pgledger._capture(text, text, bigint) from public;
+revoke all on function pgledger._capture(text, text, bigint, jsonb) from public;

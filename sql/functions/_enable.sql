@@ -13,6 +13,9 @@ begin
   v_final.reference := pending.reference;
   v_final.credits_expire_at := pending.credits_expire_at;
   v_final.priority := pending.priority;
+  if request.usage is null and request.amount = pending.amount then
+    v_final.usage := pending.usage;
+  end if;
 
   if pending.amount < 0 then
     -- What was reserved is there, whatever the floor and the status say now.

@@ -2,7 +2,7 @@
 -- so that it can be taken back when the key turns out to be taken.
 create or replace function pgledger._hold(
   account_id text, amount bigint, key text, expires_at timestamptz, reference text,
-  metadata jsonb, raise_refusals boolean
+  metadata jsonb, raise_refusals boolean, usage jsonb
 ) returns pgledger.posting
 language plpgsql
 as $$
@@ -49,15 +49,14 @@ begin
           where t.account_id = _hold.account_id and t.key = _hold.key);
       end if;
       insert into pgledger.pending_transactions (
-        account_id, key, amount, created_at, type, reference, metadata, expires_at, lot)
+        account_id, key, amount, created_at, type, reference, metadata, expires_at, lot, usage)
       values (
         _hold.account_id, v_key, -_hold.amount, v_now, 'USAGE', _hold.reference, _hold.metadata,
-        _hold.expires_at, v_lot)
+        _hold.expires_at, v_lot, _hold.usage)
       on conflict (account_id, key) do nothing;
       exit once when not found;
       v_answer := row(_hold.account_id, v_key, null, 'USAGE', -_hold.amount, -_hold.amount, null,
-        v_balance, v_available, 'PENDING', false, null, v_now,
-        null)::pgledger.posting;
+        v_balance, v_available, 'PENDING', false, null, v_now, null)::pgledger.posting;
       return case when v_is_low
         then pgledger._watched(v_answer, -_hold.amount, _hold.reference) else v_answer end;
     end;
@@ -65,16 +64,16 @@ begin
   end;
   v_request := pgledger._asked(
     _hold.account_id, -_hold.amount, 'USAGE', _hold.key, 'REFUSE', _hold.reference, _hold.metadata,
-    _hold.raise_refusals);
+    _hold.raise_refusals, _hold.usage);
   v_request.announced := true;
   v_request.expires_at := _hold.expires_at;
   return pgledger._post_under_lock(v_request);
 end;
 $$;
 
-comment on function pgledger._hold(text, bigint, text, timestamptz, text, jsonb, boolean) is
+comment on function pgledger._hold(text, bigint, text, timestamptz, text, jsonb, boolean, jsonb) is
   'Reserves credits in two statements when everything allows it, and otherwise judges the hold '
   'under the lock. The caller has checked amount (above 0). Private.';
 
 revoke all on function
-  pgledger._hold(text, bigint, text, timestamptz, text, jsonb, boolean) from public;
+  pgledger._hold(text, bigint, text, timestamptz, text, jsonb, boolean, jsonb) from public;

@@ -7,7 +7,7 @@
 -- (its insertion is confirmed afterwards), so a movement without a key does without.
 create or replace function pgledger._post(
   account_id text, amount bigint, type pgledger.transaction_type, key text, reference text,
-  metadata jsonb, shortfall text, raise_refusals boolean
+  metadata jsonb, shortfall text, raise_refusals boolean, usage jsonb
 ) returns pgledger.posting
 language plpgsql
 as $$
@@ -46,19 +46,19 @@ begin
     <<once>>
     begin
       if _post.key is null then
-        insert into pgledger.transactions (
-          account_id, seq, amount, running_balance, created_at, type, reference, metadata, lot)
+        insert into pgledger.transactions (account_id, seq, amount, running_balance, created_at,
+          type, reference, metadata, lot, usage)
         values (_post.account_id, v_seq, _post.amount, v_balance, v_created_at, _post.type,
-          _post.reference, _post.metadata, v_lot);
+          _post.reference, _post.metadata, v_lot, _post.usage);
       else
         if v_pending_rows > 0 then
           exit once when exists (select from pgledger.pending_transactions p
             where p.account_id = _post.account_id and p.key = _post.key);
         end if;
-        insert into pgledger.transactions (
-          account_id, seq, amount, running_balance, created_at, type, reference, metadata, lot, key)
+        insert into pgledger.transactions (account_id, seq, amount, running_balance, created_at,
+          type, reference, metadata, lot, usage, key)
         values (_post.account_id, v_seq, _post.amount, v_balance, v_created_at, _post.type,
-          _post.reference, _post.metadata, v_lot, _post.key)
+          _post.reference, _post.metadata, v_lot, _post.usage, _post.key)
         on conflict (account_id, key) where key is not null do nothing;
         exit once when not found;
       end if;
@@ -72,15 +72,15 @@ begin
   end;
   return pgledger._post_under_lock(pgledger._asked(
     _post.account_id, _post.amount, _post.type, _post.key, _post.shortfall, _post.reference,
-    _post.metadata, _post.raise_refusals));
+    _post.metadata, _post.raise_refusals, _post.usage));
 end;
 $$;
 
 comment on function pgledger._post(
-  text, bigint, pgledger.transaction_type, text, text, jsonb, text, boolean) is
+  text, bigint, pgledger.transaction_type, text, text, jsonb, text, boolean, jsonb) is
   'Posts a plain movement in two statements when everything allows it, and otherwise judges it '
   'under the lock. The caller has checked amount (not 0, not the lowest bigint), type and '
   'shortfall. Private.';
 
 revoke all on function pgledger._post(
-  text, bigint, pgledger.transaction_type, text, text, jsonb, text, boolean) from public;
+  text, bigint, pgledger.transaction_type, text, text, jsonb, text, boolean, jsonb) from public;

@@ -8,13 +8,14 @@ declare
 begin
   insert into pgledger.transactions (
     account_id, seq, amount, running_balance, requested_amount, created_at, type, key, reference,
-    external_id, metadata, original_seq, counterparty, counterparty_seq, lot)
+    external_id, metadata, original_seq, counterparty, counterparty_seq, lot,
+    usage)
   values (
     request.account_id, hot.seq, _record.applied, hot.balance,
     nullif(request.amount, _record.applied), hot.updated_at, request.type, request.key,
     request.reference, request.external_id, request.metadata, request.original_seq,
     request.counterparty, request.counterparty_seq,
-    case when v_several then 0 else sources.lots[1] end);
+    case when v_several then 0 else sources.lots[1] end, request.usage);
 
   if v_several then
     insert into pgledger.draws (account_id, seq, place, lot, amount)

@@ -10,23 +10,8 @@ declare
     jsonb_build_object('account_id', request.account_id, 'key', request.key) || _refuse.detail;
   v_hot pgledger.balances;
 begin
-  select w.message, w.hint into strict v_message, v_hint
-  from (values
-    ('LG001', 'insufficient credits', 'Top up, spend less, or spend what is there with PARTIAL.'),
-    ('LG002', 'idempotency conflict', 'A retry must repeat its call; a new movement needs a new '
-      'key and external_id. To make an announced movement effective, enable it.'),
-    ('LG003', 'account not found', 'Open the account first, or check its id.'),
-    ('LG004', 'account not open', 'See set_account_status.'),
-    ('LG005', 'ceiling reached', 'Spend first, or raise ceiling_balance.'),
-    ('LG006', 'transaction not found', 'Check the account and the key.'),
-    ('LG007', 'transaction not pending', 'It was settled before, or has expired: see its status. '
-      'Only money that came late is still enabled, with its external_id.'),
-    ('LG008', 'spending cap reached', 'Wait until the cap resets, or raise it: see '
-      'set_spending_cap.'),
-    ('LG009', 'exceeds original', 'At most what remains of it can be captured, refunded or '
-      'reversed.')
-  ) w (code, message, hint)
-  where w.code = _refuse.code;
+  select w.message, w.hint into v_message, v_hint
+  from pgledger._words(_refuse.code) w;
 
   if request.raise_refusals is not false then
     raise exception using

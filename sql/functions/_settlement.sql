@@ -6,7 +6,7 @@ as $$
 begin
   return pgledger._asked(
     pgledger._checked_account(_settlement.account_id), null, null,
-    pgledger._checked_key(_settlement.key), 'REFUSE', null, null, _settlement.raise_refusals);
+    pgledger._checked_key(_settlement.key), 'REFUSE', null, null, _settlement.raise_refusals, null);
 end;
 $$;
 

@@ -36,14 +36,14 @@ begin
     return pgledger._post(
       add_transaction.account_id, add_transaction.amount, add_transaction.type,
       add_transaction.key, add_transaction.reference, add_transaction.metadata,
-      'REFUSE', add_transaction.raise_refusals);
+      'REFUSE', add_transaction.raise_refusals, null);
   end if;
 
 
   v_request := pgledger._asked(
     add_transaction.account_id, add_transaction.amount, add_transaction.type, add_transaction.key,
     case when add_transaction.fail_insufficient_credits is false then 'FORCE' else 'REFUSE' end,
-    add_transaction.reference, add_transaction.metadata, add_transaction.raise_refusals);
+    add_transaction.reference, add_transaction.metadata, add_transaction.raise_refusals, null);
   v_request.announced := not add_transaction.is_active;
   v_request.ceiling_balance := add_transaction.ceiling_balance;
   v_request.external_id := add_transaction.external_id;

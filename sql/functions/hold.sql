@@ -18,7 +18,7 @@ begin
 
   return pgledger._hold(
     hold.account_id, hold.amount, hold.key, hold.expires_at, hold.reference, hold.metadata,
-    hold.raise_refusals);
+    hold.raise_refusals, null);
 end;
 $$;
 

@@ -18,7 +18,7 @@ begin
   v_request := pgledger._asked(
     refund.account_id, refund.amount, 'REFUND', refund.key,
     case when refund.fail_insufficient_credits is false then 'FORCE' else 'REFUSE' end,
-    refund.reference, refund.metadata, refund.raise_refusals);
+    refund.reference, refund.metadata, refund.raise_refusals, null);
   v_request.external_id := refund.external_id;
   return pgledger._undo(v_request, refund.original_key);
 end;

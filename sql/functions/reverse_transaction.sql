@@ -20,7 +20,7 @@ begin
   v_request := pgledger._asked(
     reverse_transaction.account_id, reverse_transaction.amount, 'REVERSAL',
     reverse_transaction.key, 'REFUSE', reverse_transaction.reference,
-    reverse_transaction.metadata, reverse_transaction.raise_refusals);
+    reverse_transaction.metadata, reverse_transaction.raise_refusals, null);
   v_request.extend := reverse_transaction.extend;
   return pgledger._undo(v_request, reverse_transaction.original_key);
 end;

@@ -21,7 +21,7 @@ begin
 
   return pgledger._post(
     spend.account_id, -spend.amount, 'USAGE', spend.key, spend.reference, spend.metadata,
-    spend.shortfall, spend.raise_refusals);
+    spend.shortfall, spend.raise_refusals, null);
 end;
 $$;
 

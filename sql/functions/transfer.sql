@@ -22,7 +22,7 @@ begin
   end if;
   v_debit := pgledger._asked(
     transfer.from_account_id, -transfer.amount, 'TRANSFER', transfer.key, 'REFUSE',
-    transfer.reference, transfer.metadata, transfer.raise_refusals);
+    transfer.reference, transfer.metadata, transfer.raise_refusals, null);
   v_debit.counterparty := transfer.to_account_id;
   v_credit := v_debit;
   v_credit.account_id := pgledger._checked_account(transfer.to_account_id);

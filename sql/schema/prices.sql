@@ -33,6 +33,8 @@ create table if not exists pgledger.prices (
 
 comment on table pgledger.prices is
   'What one unit costs under a price list, one row per unit.';
+comment on column pgledger.prices.valid_from is
+  'Which list of the code it belongs to.';
 comment on column pgledger.prices.unit is
   'The caller''s own name of what is counted, such as input_token or image.';
 comment on column pgledger.prices.credits_per_unit is

@@ -72,6 +72,40 @@ begin
     );
   end if;
 
+  if to_regtype('pgledger.price_list') is null then
+    create type pgledger.price_list as (
+      code text,
+      valid_from timestamptz,
+      rounding pgledger.price_rounding,
+      prices jsonb,
+      metadata jsonb,
+      changed boolean
+    );
+  end if;
+
+  if to_regtype('pgledger.unit_price') is null then
+    create type pgledger.unit_price as (
+      code text,
+      valid_from timestamptz,
+      valid_until timestamptz,
+      rounding pgledger.price_rounding,
+      unit text,
+      credits_per_unit numeric,
+      metadata jsonb
+    );
+  end if;
+
+  if to_regtype('pgledger.usage_price') is null then
+    create type pgledger.usage_price as (
+      code text,
+      valid_from timestamptz,
+      rounding pgledger.price_rounding,
+      cost bigint,
+      exact numeric,
+      breakdown jsonb
+    );
+  end if;
+
   if to_regtype('pgledger._request') is null then
     create type pgledger._request as (
       account_id text,
@@ -192,6 +226,33 @@ comment on column pgledger.transaction.counterparty is
 
 comment on column pgledger.transaction.usage is
   'What was used, at which price, where the amount was made of that; else null. See price.';
+
+comment on type pgledger.price_list is
+  'What a code costs from an instant on: the list in force after set_price.';
+comment on column pgledger.price_list.valid_from is 'Since when it holds, or from when on.';
+comment on column pgledger.price_list.rounding is 'How the sum over all units is rounded, once.';
+comment on column pgledger.price_list.prices is
+  'Credits per unit, minor units, exact; an empty object where the code is no longer sold.';
+comment on column pgledger.price_list.changed is
+  'False where these prices and this rounding were in force already, and nothing was written.';
+
+comment on type pgledger.unit_price is
+  'What one unit of a code costs, as list_prices shows it.';
+comment on column pgledger.unit_price.valid_from is 'The instant from which on it holds.';
+comment on column pgledger.unit_price.valid_until is
+  'The instant from which on another list holds, or the code is no longer sold; else null.';
+comment on column pgledger.unit_price.rounding is 'How the sum over all units is rounded, once.';
+comment on column pgledger.unit_price.unit is 'What is counted.';
+comment on column pgledger.unit_price.credits_per_unit is 'Minor units, exact.';
+
+comment on type pgledger.usage_price is
+  'What usage costs, and why.';
+comment on column pgledger.usage_price.valid_from is 'Since when the price list holds.';
+comment on column pgledger.usage_price.rounding is 'How exact was rounded to cost.';
+comment on column pgledger.usage_price.cost is 'Whole minor units.';
+comment on column pgledger.usage_price.exact is 'The sum over all units before it is rounded.';
+comment on column pgledger.usage_price.breakdown is
+  'By unit: quantity, credits_per_unit, and credits, their product; exact numbers.';
 
 comment on type pgledger._request is
   'One movement as a verb asks for it, checked and judged by the private functions. Private.';

@@ -17,6 +17,7 @@ from pgledger.errors import (
     InvalidArgumentError,
     LedgerError,
     OutOfRangeError,
+    PriceNotFoundError,
     SpendingCapReachedError,
     TransactionNotFoundError,
     TransactionNotPendingError,
@@ -41,6 +42,8 @@ from pgledger.records import (
     PlanAssignment,
     Posting,
     PostingStatus,
+    PriceList,
+    PriceRounding,
     ReferenceUsage,
     RefillPolicy,
     Shortfall,
@@ -49,6 +52,8 @@ from pgledger.records import (
     Transaction,
     TransactionStatus,
     TransactionType,
+    UnitPrice,
+    UsagePrice,
 )
 
 __all__ = [
@@ -84,6 +89,9 @@ __all__ = [
     "PlanAssignment",
     "Posting",
     "PostingStatus",
+    "PriceList",
+    "PriceNotFoundError",
+    "PriceRounding",
     "ReferenceUsage",
     "RefillPolicy",
     "Shortfall",
@@ -95,4 +103,6 @@ __all__ = [
     "TransactionNotPendingError",
     "TransactionStatus",
     "TransactionType",
+    "UnitPrice",
+    "UsagePrice",
 ]

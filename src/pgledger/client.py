@@ -61,6 +61,7 @@ class _Operations:
     clear_plan = _Operation(calls.clear_plan)
     set_spending_cap = _Operation(calls.set_spending_cap)
     create_plan = _Operation(calls.create_plan)
+    set_price = _Operation(calls.set_price)
 
     add_transaction = _Operation(calls.add_transaction)
     spend = _Operation(calls.spend)
@@ -89,6 +90,8 @@ class _Operations:
     explain_balance = _Operation(calls.explain_balance)
     list_plans = _Operation(calls.list_plans)
     get_plan = _Operation(calls.get_plan)
+    price = _Operation(calls.price)
+    list_prices = _Operation(calls.list_prices)
     get_spending_cap = _Operation(calls.get_spending_cap)
     get_auto_top_up = _Operation(calls.get_auto_top_up)
     list_events = _Operation(calls.list_events)

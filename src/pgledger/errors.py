@@ -93,6 +93,12 @@ class AppendOnlyError(LedgerError):
     sqlstates = ("LG010",)
 
 
+class PriceNotFoundError(LedgerError):
+    """The code, or one of the units used, has no price at that instant (LG011)."""
+
+    sqlstates = ("LG011",)
+
+
 class AccountNotEmptyError(LedgerError):
     """An account is closed only at balance 0 with nothing pending (55000)."""
 
@@ -124,6 +130,7 @@ ERRORS: Mapping[str, type[LedgerError]] = {
         SpendingCapReachedError,
         ExceedsOriginalError,
         AppendOnlyError,
+        PriceNotFoundError,
         AccountNotEmptyError,
         InvalidArgumentError,
         OutOfRangeError,

@@ -3,9 +3,11 @@
 Amounts are whole minor units of the account's currency, never floats.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal
 
 TransactionType = Literal[
@@ -24,6 +26,7 @@ PostingStatus = Literal["POSTED", "PENDING", "CANCELLED", "EXPIRED", "REFUSED"]
 TransactionStatus = Literal["POSTED", "PENDING", "CANCELLED", "EXPIRED"]
 Shortfall = Literal["REFUSE", "PARTIAL", "DEBT"]
 AutoTopUpMode = Literal["INTENT", "INSTANT"]
+PriceRounding = Literal["CEIL", "FLOOR", "HALF_EVEN"]
 RefillPolicy = Literal["ADD", "TOP_UP_TO", "RESET"]
 PlanAnchor = Literal["CALENDAR", "ACCOUNT"]
 EventKind = Literal["top_up_requested", "low_balance", "hold_expired", "account_frozen"]
@@ -35,6 +38,15 @@ _PERIOD = {
     " nullif(12 * date_part('year', period) + date_part('month', period), 0) || ' months',"
     " nullif(date_part('day', period), 0) || ' days'), '^1 (.*)s$', E'1 \\\\1')"
 }
+
+
+# A price is exact, and no float is: what holds one comes as text, and is read into Decimals.
+def _numbers(text: str | None) -> Any:  # noqa: ANN401 - whatever the object holds
+    return None if text is None else json.loads(text, parse_float=Decimal, parse_int=Decimal)
+
+
+def _exact(column: str) -> dict[str, Any]:
+    return {"column": f"{column}::text", "read": _numbers}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +82,9 @@ class Transaction:
     """A recorded movement, posted or pending; ``key`` is ``#<seq>`` where the caller gave none.
 
     ``expires_at`` is that of a hold, ``original_seq`` what a refund or reversal undoes or whose
-    credits expired, ``counterparty`` the other account of a transfer; None elsewhere.
+    credits expired, ``counterparty`` the other account of a transfer; None elsewhere. ``usage`` is
+    what was used at which prices, where the amount was made of that: code, valid_from, rounding,
+    the exact sum, and a breakdown by unit as in :class:`UsagePrice`, every number a Decimal.
     """
 
     account_id: str
@@ -88,6 +102,7 @@ class Transaction:
     expires_at: datetime | None
     original_seq: int | None
     counterparty: str | None
+    usage: dict[str, Any] | None = field(default=None, metadata=_exact("usage"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +300,51 @@ class SpendingCapUsage:
     used: int
     remaining: int
     resets_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PriceList:
+    """What a code costs from ``valid_from`` on, per unit; minor units of credits, exact.
+
+    ``rounding`` says how the sum over all units becomes whole minor units. ``changed`` is False
+    where this was in force already, and nothing was written.
+    """
+
+    code: str
+    valid_from: datetime
+    rounding: PriceRounding
+    prices: dict[str, Decimal] = field(metadata=_exact("prices"))
+    metadata: dict[str, Any]
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UnitPrice:
+    """What one unit of a code costs; ``valid_until`` is None where nothing follows."""
+
+    code: str
+    valid_from: datetime
+    valid_until: datetime | None
+    rounding: PriceRounding
+    unit: str
+    credits_per_unit: Decimal
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class UsagePrice:
+    """What usage costs: ``cost`` in whole minor units, ``exact`` before it was rounded.
+
+    ``breakdown`` has by unit the ``quantity``, the ``credits_per_unit`` and their product,
+    ``credits``: Decimals all.
+    """
+
+    code: str
+    valid_from: datetime
+    rounding: PriceRounding
+    cost: int
+    exact: Decimal
+    breakdown: dict[str, dict[str, Decimal]] = field(metadata=_exact("breakdown"))
 
 
 @dataclass(frozen=True, slots=True)

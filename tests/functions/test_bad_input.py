@@ -26,6 +26,19 @@ NO_METADATA = [
 NO_AMOUNT = [None, 0, LOWEST]
 NO_CREDIT = [*NO_AMOUNT, -1, -HIGHEST]
 NO_PAGE = [None, 0, -1, 10_001, LOWEST, HIGHEST]
+NO_UNITS = [
+    *(Jsonb(given) for given in ([1], 1, "text", None, True)),
+    Jsonb({"": 1}),
+    Jsonb({HUGE: 1}),
+    Jsonb({"a\nb": 1}),
+    Jsonb({"in": -1}),
+    Jsonb({"in": None}),
+    Jsonb({"in": "NaN"}),
+    Jsonb({"in": [HUGE]}),
+    Jsonb({"in": 10**40}),
+    Jsonb({"in": 10**4_000}),
+    Jsonb({str(n): n for n in range(101)}),
+]
 NO_INSTANT = [None, "infinity", "-infinity"]
 OWN_KEYS = ["#", "#1", "#auto-1", "#" + "x" * 254]
 
@@ -73,6 +86,9 @@ GOOD: dict[str, dict[str, object]] = {
     "get_plan": {"account_id": "a"},
     "set_spending_cap": {"account_id": "a", "amount": 10},
     "get_spending_cap": {"account_id": "a"},
+    "set_price": {"code": "new", "prices": Jsonb({"in": 1})},
+    "price": {"code": "m", "quantities": Jsonb({"in": 1})},
+    "list_prices": {},
 }
 # Null stands for all accounts here.
 ALL_ACCOUNTS = {"list_events", "verify"}
@@ -88,6 +104,10 @@ REFUSED: dict[str, list[Any]] = {
     "expire_allowance": [None],
     "period": [None, "0", "-1 day", "2 days", "1 month 1 day", "1 hour", "178000000 years"],
     "plan": [None, *NO_LABEL, "unknown"],
+    "prices": [None, *NO_UNITS, Jsonb({"in": HUGE}), Jsonb({"in": "1e100"})],
+    "quantities": [None, *NO_UNITS, Jsonb({}), Jsonb({"in": "1"}), Jsonb({"unknown": 1})],
+    "rounding": [None, "", "ceil", "UP", HUGE],
+    "valid_from": ["infinity", "-infinity", "2000-01-01"],
     "policy": [None, "", "add", "HOLD", HUGE],
     "starts_at": ["infinity", "-infinity"],
     "time_zone": [None, "", "utc", "Mars", "+01", HUGE, "a\nb"],
@@ -144,6 +164,9 @@ REFUSED_BY: dict[tuple[str, str], list[Any]] = {
     ("assign_plan", "account_id"): [*NO_ACCOUNT, "unknown"],
     ("clear_plan", "account_id"): [*NO_ACCOUNT, "unknown"],
     ("set_spending_cap", "account_id"): [*NO_ACCOUNT, "unknown"],
+    ("set_price", "code"): [None, *NO_LABEL],
+    ("price", "code"): [None, *NO_LABEL, "unknown"],
+    ("price", "at"): ["infinity", "-infinity", "2000-01-01"],
 }
 # Any value of these is an answer.
 FREE: dict[str, list[Any]] = {
@@ -167,12 +190,22 @@ FREE: dict[str, list[Any]] = {
     "visibility_timeout": ["1 microsecond", "1 day", "24 hours"],
     "anchor": ["CALENDAR", "ACCOUNT"],
     "at_once": [True, False],
+    "rounding": ["CEIL", "FLOOR", "HALF_EVEN"],
+    "valid_from": [None, "2200-01-01"],
     "period": ["1 day", "7 days", "1 month", "3 months", "1 year"],
     "policy": ["ADD", "TOP_UP_TO", "RESET"],
     "starts_at": [None, "2020-01-01", "2200-01-01"],
     "time_zone": ["UTC", "Europe/Berlin", "America/St_Johns"],
 }
 FREE_BY: dict[tuple[str, str], list[Any]] = {
+    ("set_price", "code"): ["x" * 255, " ", "\u2028", "m"],
+    ("set_price", "prices"): [Jsonb({"x" * 255: "1e39"}), Jsonb({str(n): 0 for n in range(100)})],
+    ("price", "quantities"): [Jsonb({"in": 0}), Jsonb({"in": 1e-40}), Jsonb({"in": 2**63 - 1})],
+    ("price", "at"): [None, "2200-01-01"],
+    ("list_prices", "code"): [None, "m", "", "unknown"],
+    ("list_prices", "after_code"): [None, "m", ""],
+    ("list_prices", "at"): [None, "infinity", "-infinity", "2000-01-01"],
+    ("list_prices", "include_past"): [None, True, False],
     ("add_transaction", "ceiling_balance"): [None, HIGHEST],
     ("enable_transaction", "external_id"): [None, "x" * 255],
     ("capture", "amount"): [None, 1, 10],
@@ -281,6 +314,9 @@ def cases() -> Iterator[tuple[str, str]]:
         "get_plan": "account_id",
         "set_spending_cap": "account_id amount period time_zone",
         "get_spending_cap": "account_id",
+        "set_price": "code prices rounding valid_from metadata",
+        "price": "code quantities at",
+        "list_prices": "limit_count",
     }
     for function, names in parameters_of.items():
         for parameter in names.split():
@@ -300,6 +336,7 @@ def filled(db: Ledger) -> Ledger:
     ask(db, "open_account", account_id="b")
     ask(db, "set_account_status", account_id="b", status="FROZEN")
     ask(db, "grant_credits", account_id="a", amount=50, key="lot", expires_at="2100-01-01")
+    ask(db, "set_price", code="m", prices={"in": 1})
     ask(db, "create_plan", code="basic", amount=5, period="1 day", policy="RESET")
     return db
 

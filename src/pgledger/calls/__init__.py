@@ -6,7 +6,7 @@ and the defaults live in the database. Amounts are whole minor units. A refusal 
 status REFUSED where ``raise_refusals=False``.
 """
 
-from pgledger.calls._call import Call, Metadata, Period
+from pgledger.calls._call import Call, Metadata, Period, Quantities
 from pgledger.calls.accounts import (
     check_auto_top_up,
     get_auto_top_up,
@@ -46,6 +46,7 @@ from pgledger.calls.plans import (
     list_plans,
     set_spending_cap,
 )
+from pgledger.calls.prices import list_prices, price, set_price
 from pgledger.calls.reading import (
     balance_at,
     check_credits,
@@ -63,6 +64,7 @@ __all__ = [
     "Call",
     "Metadata",
     "Period",
+    "Quantities",
     "ack_events",
     "add_transaction",
     "assign_plan",
@@ -89,8 +91,10 @@ __all__ = [
     "hold",
     "list_events",
     "list_plans",
+    "list_prices",
     "lots",
     "open_account",
+    "price",
     "refund",
     "release",
     "reverse_transaction",
@@ -100,6 +104,7 @@ __all__ = [
     "set_auto_top_up",
     "set_limits",
     "set_low_balance_level",
+    "set_price",
     "set_spending_cap",
     "spend",
     "top_up",

@@ -1,8 +1,10 @@
 """What a call is, and how it is made of a function's name, its arguments and a record."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import cache
 from operator import index
 from typing import Any, Generic, TypeVar
@@ -13,6 +15,8 @@ from psycopg.types.numeric import Int8
 from pgledger.records import Posting
 
 Metadata = Mapping[str, Any]
+# How much of each unit was used, or what one of it costs: exact, never a float.
+Quantities = Mapping[str, int | Decimal]
 # A month is no timedelta: "1 month", "7 days", as PostgreSQL reads it.
 Period = str | timedelta
 Rows = Sequence[tuple[Any, ...]]
@@ -51,6 +55,20 @@ def jsonb(value: Metadata | None) -> Jsonb | None:
     return None if value is None else Jsonb(dict(value))
 
 
+def numbers(value: Quantities | None) -> Jsonb | None:
+    """Send exact numbers by unit as an object; never a float."""
+    return None if value is None else Jsonb(dict(value), dumps=_dumped)
+
+
+def _dumped(value: Quantities) -> str:
+    # Made by hand, because json knows no Decimal.
+    parts = (
+        f"{json.dumps(unit)}: {number if isinstance(number, Decimal) else index(number)}"
+        for unit, number in value.items()
+    )
+    return f"{{{', '.join(parts)}}}"
+
+
 def posting(function: str, required: Mapping[str, object], **optional: object) -> Call[Posting]:
     """Call a function that posts, announces or settles."""
     return one(Posting, function, required, **optional)
@@ -64,7 +82,7 @@ def many(
     return Call(
         _query(record, function, tuple(given)),  # type: ignore[arg-type] # a class hashes
         given,
-        result=lambda rows: [record(*row) for row in rows],
+        result=_reader(record),  # type: ignore[arg-type] # a class hashes
     )
 
 
@@ -107,6 +125,21 @@ def _query(record: type[object], function: str, names: tuple[str, ...]) -> bytes
         for field in fields(record)  # type: ignore[arg-type]
     )
     return f"select {columns} from {_function(function, names)}".encode()  # noqa: S608
+
+
+@cache
+def _reader(record: type[Record]) -> Callable[[Rows], list[Record]]:
+    reads = {
+        place: field.metadata["read"]
+        for place, field in enumerate(fields(record))  # type: ignore[arg-type]
+        if "read" in field.metadata
+    }
+    if not reads:
+        return lambda rows: [record(*row) for row in rows]
+    return lambda rows: [
+        record(*(reads[place](cell) if place in reads else cell for place, cell in enumerate(row)))
+        for row in rows
+    ]
 
 
 def _function(function: str, names: tuple[str, ...]) -> str:

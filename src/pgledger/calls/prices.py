@@ -1,0 +1,80 @@
+"""The calls about prices, and those that price what was used."""
+
+from datetime import datetime
+
+from pgledger.calls._call import (
+    Call,
+    Metadata,
+    Quantities,
+    bigint,
+    instant,
+    jsonb,
+    many,
+    numbers,
+    one,
+)
+from pgledger.records import PriceList, PriceRounding, UnitPrice, UsagePrice
+
+
+def set_price(
+    code: str,
+    prices: Quantities,
+    *,
+    rounding: PriceRounding | None = None,
+    valid_from: datetime | None = None,
+    metadata: Metadata | None = None,
+) -> Call[PriceList]:
+    """Set what a code (a model, a feature) costs from now on, or from ``valid_from``, to come.
+
+    ``prices`` has the minor units of credits per unit for all its units, as ints or Decimals, such
+    as ``{"input_token": Decimal("0.0015")}``; an empty one ends the sale. The sum over the units is
+    rounded once: CEIL (up, the default), FLOOR or HALF_EVEN. What is or was in force never changes;
+    a list to come may be replaced. Prices and rounding that are in force already change nothing.
+    """
+    return one(
+        PriceList,
+        "set_price",
+        {"code": code, "prices": numbers(prices)},
+        rounding=rounding,
+        valid_from=instant("valid_from", valid_from),
+        metadata=jsonb(metadata),
+    )
+
+
+def price(code: str, quantities: Quantities, *, at: datetime | None = None) -> Call[UsagePrice]:
+    """Return what usage would cost now, or ``at`` an instant, and why; nothing is spent.
+
+    ``quantities`` says how many of each unit, as ints or Decimals of 0 or more. Raises
+    PriceNotFoundError when the code or a unit has no price then.
+    """
+    return one(
+        UsagePrice,
+        "price",
+        {"code": code, "quantities": numbers(quantities)},
+        at=instant("at", at),
+    )
+
+
+def list_prices(
+    code: str | None = None,
+    *,
+    at: datetime | None = None,
+    include_past: bool | None = None,
+    limit_count: int | None = None,
+    after_code: str | None = None,
+) -> Call[list[UnitPrice]]:
+    """Return what a code, or all codes, cost now or ``at`` an instant, one row per unit.
+
+    ``include_past`` adds what held before then. A page has ``limit_count`` codes (1000, up to
+    10,000); the next one begins ``after_code``: the code of the last row seen.
+    """
+    return many(
+        UnitPrice,
+        "list_prices",
+        {},
+        code=code,
+        at=instant("at", at),
+        include_past=include_past,
+        limit_count=bigint(limit_count),
+        after_code=after_code,
+    )
