@@ -100,6 +100,8 @@
 \ir functions/_prices_of.sql
 \ir functions/_no_price.sql
 \ir functions/_priced.sql
+\ir functions/_quantities_of.sql
+\ir functions/_usage_told.sql
 
 -- The balance row.
 \ir functions/_attention_at.sql
@@ -229,6 +231,7 @@
 \ir functions/_store_price_list.sql
 \ir functions/set_price.sql
 \ir functions/price.sql
+\ir functions/spend_usage.sql
 \ir functions/list_prices.sql
 
 -- Auto-top-up, the outbox, and housekeeping.

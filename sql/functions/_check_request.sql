@@ -5,7 +5,10 @@ begin
   perform pgledger._checked_account(request.account_id);
 
   -- The lowest bigint has no positive twin, and a debit is judged by its positive amount.
-  if not coalesce(request.amount <> 0 and request.amount > -9223372036854775808, false) then
+  -- Usage may cost nothing, or have no price, which a repeat of it does not ask for.
+  if request.usage is null
+    and not coalesce(request.amount <> 0 and request.amount > -9223372036854775808, false)
+  then
     perform pgledger._reject('amount', request.amount::text,
       'An amount is a whole number of minor units, not 0, within plus or minus 2^63 - 1.');
   end if;

@@ -22,6 +22,8 @@ begin
       'priority', coalesce(pending.priority, v_lot.priority, 0),
       'original', '#' || posted.original_seq,
       'counterparty', posted.counterparty,
+      'usage', pgledger._usage_told(
+        case when pending.key is null then posted.usage else pending.usage end),
       'status', coalesce(
         case when posted.seq is not null then 'POSTED' end, pending.status::text)),
     'given', jsonb_build_object(
@@ -33,6 +35,7 @@ begin
       'priority', coalesce(request.priority, 0),
       'original', '#' || request.original_seq,
       'counterparty', request.counterparty,
+      'usage', pgledger._usage_told(request.usage),
       'announced', request.announced)));
 end;
 $$;

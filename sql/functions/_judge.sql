@@ -8,12 +8,18 @@ declare
   v_account pgledger.accounts;
   v_left bigint;
 begin
+  if request.amount is null then
+    code := request.usage #>> '{refusal,sqlstate}';
+    detail := request.usage #> '{refusal,detail}';
+    return;
+  end if;
+
   select a.* into v_account
   from pgledger.accounts a
   where a.account_id = request.account_id;
 
   if v_account.status = 'CLOSED'
-    or (v_account.status = 'FROZEN' and request.amount < 0 and request.shortfall <> 'FORCE')
+    or (v_account.status = 'FROZEN' and request.amount <= 0 and request.shortfall <> 'FORCE')
   then
     code := 'LG004';
     detail := jsonb_build_object('status', v_account.status, 'requested', request.amount);
@@ -35,6 +41,8 @@ begin
   if request.amount > 0 then
     select c.applied, c.code, c.detail into applied, code, detail
     from pgledger._judge_credit(request, hot) c;
+  elsif request.amount = 0 and (v_account.account_id is not null or hot.seq > 0) then
+    applied := 0;
   else
     select d.applied, d.code, d.detail into applied, code, detail
     from pgledger._judge_debit(

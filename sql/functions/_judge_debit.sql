@@ -18,7 +18,8 @@ begin
       'A hold expires in the future.');
   end if;
 
-  if request.shortfall = 'FORCE' or v_most >= -request.amount then
+  -- An amount of 0 comes here only for an account that is not there.
+  if request.shortfall = 'FORCE' or (v_most >= -request.amount and request.amount < 0) then
     applied := request.amount;
     perform pgledger._check_range(request, hot, applied);
   elsif request.shortfall = 'PARTIAL' and v_most > 0 then

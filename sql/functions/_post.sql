@@ -80,7 +80,7 @@ comment on function pgledger._post(
   text, bigint, pgledger.transaction_type, text, text, jsonb, text, boolean, jsonb) is
   'Posts a plain movement in two statements when everything allows it, and otherwise judges it '
   'under the lock. The caller has checked amount (not 0, not the lowest bigint), type and '
-  'shortfall. Private.';
+  'shortfall; of usage the amount may be 0 or, where it has no price, null. Private.';
 
 revoke all on function pgledger._post(
   text, bigint, pgledger.transaction_type, text, text, jsonb, text, boolean, jsonb) from public;

@@ -25,8 +25,11 @@ begin
   -- An announcement that was enabled is still repeated as the announcement it was.
   if request.announced = (v_pending.key is not null)
     and request.type = coalesce(v_pending.type, v_posted.type)
-    and request.amount = coalesce(
-      v_pending.requested_amount, v_pending.amount, v_posted.requested_amount, v_posted.amount)
+    and pgledger._usage_told(request.usage) is not distinct from pgledger._usage_told(
+      case when v_pending.key is null then v_posted.usage else v_pending.usage end)
+    -- The same usage is the same call: what it costs may have changed since.
+    and (request.usage is not null or request.amount = coalesce(
+      v_pending.requested_amount, v_pending.amount, v_posted.requested_amount, v_posted.amount))
     and request.original_seq is not distinct from v_posted.original_seq
     and request.counterparty is not distinct from v_posted.counterparty
     and request.expires_at is not distinct from v_pending.expires_at

@@ -37,6 +37,10 @@ begin
   end if;
 
   v_request.original_seq := v_original.seq;
+  if v_original.amount = 0 then
+    return pgledger._refuse(v_request, v_hot, 'LG009', jsonb_build_object(
+      'original', '#' || v_original.seq, 'remaining', 0, 'requested', request.amount));
+  end if;
   v_request.amount := -sign(v_original.amount)::bigint
     * coalesce(request.amount, pgledger._undone_amount(v_request), abs(v_original.amount));
   if request.type = 'REVERSAL' then

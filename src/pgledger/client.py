@@ -65,6 +65,7 @@ class _Operations:
 
     add_transaction = _Operation(calls.add_transaction)
     spend = _Operation(calls.spend)
+    spend_usage = _Operation(calls.spend_usage)
     top_up = _Operation(calls.top_up)
     grant_credits = _Operation(calls.grant_credits)
     enable_transaction = _Operation(calls.enable_transaction)

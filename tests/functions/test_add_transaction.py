@@ -264,6 +264,7 @@ def test_a_key_used_for_something_else_is_a_conflict(db: Ledger, other: dict[str
         "priority": 0,
         "original": None,
         "counterparty": None,
+        "usage": None,
         "status": "POSTED",
     }
     assert details["given"]["type"] == other.get("type", "GRANT")

@@ -89,6 +89,7 @@ GOOD: dict[str, dict[str, object]] = {
     "set_price": {"code": "new", "prices": Jsonb({"in": 1})},
     "price": {"code": "m", "quantities": Jsonb({"in": 1})},
     "list_prices": {},
+    "spend_usage": {"account_id": "a", "code": "m", "quantities": Jsonb({"in": 1})},
 }
 # Null stands for all accounts here.
 ALL_ACCOUNTS = {"list_events", "verify"}
@@ -166,6 +167,7 @@ REFUSED_BY: dict[tuple[str, str], list[Any]] = {
     ("set_spending_cap", "account_id"): [*NO_ACCOUNT, "unknown"],
     ("set_price", "code"): [None, *NO_LABEL],
     ("price", "code"): [None, *NO_LABEL, "unknown"],
+    ("spend_usage", "code"): [None, *NO_LABEL, "unknown"],
     ("price", "at"): ["infinity", "-infinity", "2000-01-01"],
 }
 # Any value of these is an answer.
@@ -317,6 +319,7 @@ def cases() -> Iterator[tuple[str, str]]:
         "set_price": "code prices rounding valid_from metadata",
         "price": "code quantities at",
         "list_prices": "limit_count",
+        "spend_usage": "account_id code quantities key reference metadata shortfall",
     }
     for function, names in parameters_of.items():
         for parameter in names.split():

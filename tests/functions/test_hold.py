@@ -187,6 +187,7 @@ def test_a_key_used_for_another_hold_is_a_conflict(db: Ledger, other: dict[str, 
         "priority": 0,
         "original": None,
         "counterparty": None,
+        "usage": None,
         "status": "PENDING",
     }
     assert details["given"]["amount"] == -(other.get("amount", 4))  # type: ignore[operator]

@@ -46,7 +46,7 @@ from pgledger.calls.plans import (
     list_plans,
     set_spending_cap,
 )
-from pgledger.calls.prices import list_prices, price, set_price
+from pgledger.calls.prices import list_prices, price, set_price, spend_usage
 from pgledger.calls.reading import (
     balance_at,
     check_credits,
@@ -107,6 +107,7 @@ __all__ = [
     "set_price",
     "set_spending_cap",
     "spend",
+    "spend_usage",
     "top_up",
     "transfer",
     "usage_by_reference",

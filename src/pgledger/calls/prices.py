@@ -12,8 +12,9 @@ from pgledger.calls._call import (
     many,
     numbers,
     one,
+    posting,
 )
-from pgledger.records import PriceList, PriceRounding, UnitPrice, UsagePrice
+from pgledger.records import Posting, PriceList, PriceRounding, Shortfall, UnitPrice, UsagePrice
 
 
 def set_price(
@@ -52,6 +53,35 @@ def price(code: str, quantities: Quantities, *, at: datetime | None = None) -> C
         "price",
         {"code": code, "quantities": numbers(quantities)},
         at=instant("at", at),
+    )
+
+
+def spend_usage(
+    account_id: str,
+    code: str,
+    quantities: Quantities,
+    *,
+    key: str | None = None,
+    reference: str | None = None,
+    metadata: Metadata | None = None,
+    shortfall: Shortfall | None = None,
+    raise_refusals: bool | None = None,
+) -> Call[Posting]:
+    """Price what was used by the prices of now, and spend it, as spend does.
+
+    ``quantities`` says how many of each unit, as ints or Decimals of 0 or more. The transaction
+    records them with the prices; where they cost nothing its amount is 0. A repeat of the key with
+    the same code and quantities returns the original, whatever the prices are now. Raises
+    PriceNotFoundError, and what spend raises.
+    """
+    return posting(
+        "spend_usage",
+        {"account_id": account_id, "code": code, "quantities": numbers(quantities)},
+        key=key,
+        reference=reference,
+        metadata=jsonb(metadata),
+        shortfall=shortfall,
+        raise_refusals=raise_refusals,
     )
 
 
