@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -35,6 +36,16 @@ def program(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:  #
     return subprocess.run(
         [sys.executable, "-m", "pgledger", *words], text=True, check=False, **options
     )
+
+
+def on_terminal(database_url: str, *words: str) -> str:
+    """Run a command as on a terminal of 80 columns, and return what it shows, without bold."""
+    reader, writer = os.openpty()
+    environment = {**ENVIRONMENT, "PGLEDGER_DATABASE_URL": database_url, "TERM": "xterm"}
+    with os.fdopen(reader, "rb", buffering=0) as shown, os.fdopen(writer, "wb") as terminal:
+        program(*words, env={**environment, "COLUMNS": "80"}, capture_output=False, stdout=terminal)
+        told = shown.read(1 << 16).decode().replace("\r\n", "\n")
+    return re.sub("\x1b\\[[0-9;]*m", "", told)
 
 
 @contextmanager

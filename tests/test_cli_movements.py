@@ -49,6 +49,7 @@ def test_a_posting_as_json_is_the_posting(run: Run) -> None:
         "status": "POSTED",
         "replayed": False,
         "refusal": None,
+        "error": None,
     }
     (spent, _) = json.loads(run("history", "u1", "--json").stdout)
     assert (spent["reference"], spent["metadata"]) == ("chat", {"a": 1})

@@ -1,8 +1,10 @@
 """The documentation under test: every example runs, every generated page is current."""
 
+import os
 import re
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +56,11 @@ def test_the_sql_of_the_readme_runs(db: psycopg.Connection[dict[str, Any]]) -> N
         {"plan": "pro"},
         {"amount": 200},
         {"item": "pool", "amount": 80},
+        {"changed": True},
+        {"cost": 6, "exact": Decimal("5.94")},
+        {"amount": -6, "balance": 1419},
     ]
-    assert [row["amount"] for row in answers[-1]] == [80, 300, 380]
+    assert [row["amount"] for row in answers[19]] == [80, 300, 380]
 
 
 def test_the_sql_of_the_concepts_page_runs(db: psycopg.Connection[dict[str, Any]]) -> None:
@@ -126,6 +131,35 @@ def test_a_role_with_the_documented_grants_can_use_the_ledger_and_touch_no_table
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         db.execute("select pgledger.spend('u', 1)")
     db.execute("reset role")
+
+
+def test_the_console_of_the_prices_page_tells_what_it_says(
+    database_url: str, tmp_path: Path
+) -> None:
+    page = ROOT / "docs" / "prices.md"
+    (tmp_path / "models.json").write_text("".join(blocks(page, "json")))
+    (tmp_path / "own.csv").write_text("".join(blocks(page, "csv")))
+    (tmp_path / "pgledger").write_text(f'#!/bin/sh\nexec {sys.executable} -m pgledger "$@"\n')
+    (tmp_path / "pgledger").chmod(0o755)
+    console = "".join(blocks(page, "console"))
+    said = []
+    for command in re.findall(r"^\$ (.*)$", console, re.MULTILINE):
+        ran = subprocess.run(
+            ["sh", "-c", command],
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "PATH": f"{tmp_path}:{os.environ['PATH']}",
+                "PYTHONPATH": str(ROOT / "src"),
+                "PGLEDGER_DATABASE_URL": database_url,
+            },
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        said.append(f"$ {command}\n{ran.stdout}")
+    instant = r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+Z|Z)?"
+    assert re.sub(instant, "<instant>", "".join(said)) == console
 
 
 def test_the_sql_example_prints_what_its_output_file_says(database_url: str, pg_bin: Path) -> None:

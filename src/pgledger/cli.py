@@ -2,7 +2,7 @@
 
 import click
 
-from pgledger.commands import accounts, background, lots, movements, plans, server, usage
+from pgledger.commands import accounts, background, lots, movements, plans, prices, server, usage
 from pgledger.options import Commands, Session, global_options
 
 HELP = """\
@@ -78,4 +78,5 @@ cli.add_section(
     plans.plan,
     plans.cap,
 )
+cli.add_section("Prices", prices.prices)
 cli.add_section("In the background", background.run_due, background.events)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from difflib import get_close_matches
 from enum import IntEnum
 from typing import Any
 
@@ -135,6 +136,12 @@ def _refusal(error: LedgerError) -> str:
         values["key"] = values["original_key"]
     if error.sqlstate == "LG009" and values["requested"] is None:
         phrase = phrase.removeprefix("{requested} asked for, ")
+    if error.sqlstate == "LG011" and values["unit"]:
+        phrase = "{code} has no {unit}; it has {units}"
+        units = error.details["units"]
+        some = get_close_matches(values["unit"], units) or units[:3]
+        many = f"{len(units)} units, such as {', '.join(some)}"
+        values["units"] = many if len(units) > _UNITS_NAMED else ", ".join(units)
     if error.sqlstate == "LG002":
         recorded, given = error.details["recorded"], error.details["given"]
         differing = [
@@ -147,6 +154,7 @@ def _refusal(error: LedgerError) -> str:
     return f"{error.message}: {phrase.format_map(values)}"
 
 
+_UNITS_NAMED = 8
 _PHRASES = {
     "LG001": "{account_id} has {available} available, {requested} requested ({missing} missing)",
     "LG002": "{account_id} has recorded {differing}",
@@ -158,5 +166,6 @@ _PHRASES = {
     "LG008": "{account_id} has used {used} of {cap}, {requested} requested ({remaining} left until "
     "{resets_at})",
     "LG009": "{requested} asked for, {remaining} remain of {original!r} of {account_id}",
+    "LG011": "{code} is not sold",
     "22023": "{given!r}",
 }

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, NoReturn
 
 import click
@@ -17,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pgledger import embedded
 from pgledger.client import Ledger
 from pgledger.failures import CommandError, Exit, explained
+from pgledger.pricing import parse_number
 from pgledger.replay import COLUMNS, parse_amount, shorten
 from pgledger.terminal import show_failure
 
@@ -315,13 +317,84 @@ class Column(click.ParamType[tuple[str, str]]):
         return name, column
 
 
+class Number(click.ParamType[Decimal]):
+    """An exact number above 0."""
+
+    name = "number"
+
+    def convert(
+        self, value: str | Decimal, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Decimal:
+        """Read the number; click may hand over what was read before."""
+        if isinstance(value, Decimal):
+            return value
+        try:
+            read = parse_number(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if not read:
+            self.fail("0 is not above 0", param, ctx)
+        return read
+
+
+class Markup(Number):
+    """A factor of 1 or more, or a percentage on top: ``1.3`` and ``30%`` are the same."""
+
+    name = "markup"
+
+    def convert(
+        self, value: str | Decimal, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Decimal:
+        """Return the factor; one below 1 was most likely meant to come on top."""
+        if isinstance(value, str) and value.endswith("%"):
+            try:
+                return 1 + parse_number(value.removesuffix("%")).scaleb(-2)
+            except ValueError as error:
+                self.fail(str(error), param, ctx)
+        read = super().convert(value, param, ctx)
+        if read < 1:
+            self.fail(
+                f"{value} is below 1, which is less than FILE says: 30% is what comes on top, and "
+                "1.3 is the same",
+                param,
+                ctx,
+            )
+        return read
+
+
+class Units(click.ParamType[tuple[str, Decimal]]):
+    """How much of a unit: ``input_token=1200``."""
+
+    name = "unit=number"
+
+    def convert(
+        self,
+        value: str | tuple[str, Decimal],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[str, Decimal]:
+        """Read both sides; click may hand over what was read before."""
+        if isinstance(value, tuple):
+            return value
+        unit, equals, number = value.rpartition("=")
+        if not unit or not equals:
+            self.fail(f"{shorten(value)} is not a unit, =, and a number", param, ctx)
+        try:
+            return unit, parse_number(number)
+        except ValueError as error:
+            self.fail(f"{shorten(unit)[1:-1]}: {error}", param, ctx)
+
+
 AMOUNT = Amount()
 COLUMN = Column()
 DURATION = Duration()
 INSTANT = Instant()
+MARKUP = Markup()
 METADATA = Metadata()
+NUMBER = Number()
 PERIOD = Period()
 SIGNED = Signed()
+UNITS = Units()
 WHEN = When()
 
 

@@ -9,11 +9,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from textwrap import wrap
 from typing import Any, BinaryIO, TypeVar
 
 import click
 import psycopg
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
 from rich.table import Table
@@ -22,6 +24,7 @@ from rich.text import Text
 from pgledger.client import Ledger
 from pgledger.demo import Step
 from pgledger.failures import CommandError
+from pgledger.pricing import show
 from pgledger.records import AutoTopUp, Balance, ClaimedEvent, Event, Posting, Transaction
 from pgledger.replay import Summary
 
@@ -104,10 +107,12 @@ def say_table(
 
     On a terminal long texts are folded into its width. Elsewhere every row is one line.
     """
+    cells = [["" if cell is None else printable(str(cell)) for cell in row] for row in rows]
     console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        longest = max((len(str(cell)) for row in rows for cell in row), default=0)
-        console.width = (longest + 20) * (len(columns) + 1)
+        _say_plainly(columns, [list(columns), *cells] if header else cells, indent)
+        return
+    console.width -= indent
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=header)
     for name, is_number in columns.items():
         table.add_column(
@@ -116,8 +121,8 @@ def say_table(
             no_wrap=is_number or name in WHOLE,
             overflow="fold",
         )
-    for row in rows:
-        table.add_row(*(Text("" if cell is None else printable(str(cell))) for cell in row))
+    for row in cells:
+        table.add_row(*map(Text, row))
     unlimited = console.options.update(width=sys.maxsize)
     if console.is_terminal and console.measure(table, options=unlimited).maximum > console.width:
         table.padding = (0, 1, 0, 0)
@@ -125,6 +130,17 @@ def say_table(
         console.print(table)
     for line in captured.get().splitlines():
         click.echo(f"{' ' * indent}{line}".rstrip())
+
+
+def _say_plainly(columns: Mapping[str, bool], lines: Sequence[Sequence[str]], indent: int) -> None:
+    """Write a table of one line a row, however long it is, and however many there are."""
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = [
+            " " * (width - cell_len(cell)) + cell if is_number else set_cell_size(cell, width)
+            for cell, width, is_number in zip(line, widths, columns.values(), strict=True)
+        ]
+        click.echo((" " * indent + "  ".join(padded)).rstrip().replace("\n", "\\n"))
 
 
 def say_columns(
@@ -174,6 +190,9 @@ def _plain(value: object) -> object:
         return asdict(value)
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
+    if isinstance(value, Decimal):
+        # In digits, as a string: most that read JSON make a float of a number.
+        return show(value)
     return str(value)
 
 
@@ -248,6 +267,27 @@ _DEEDS = {
     "REVERSAL": (("gave back", "to"), ("took back", "from")),
     "TRANSFER": (("transferred", "to"), ("transferred", "from")),
 }
+
+
+ROUNDED = {
+    "CEIL": "rounded up",
+    "FLOOR": "rounded down",
+    "HALF_EVEN": "rounded to the nearest, half to even",
+}
+
+
+def show_breakdown(
+    breakdown: Mapping[str, Mapping[str, Decimal]], exact: Decimal, cost: int, rounding: str
+) -> None:
+    """Show what a usage costs unit by unit, and how the sum became whole minor units."""
+    names = ("quantity", "credits_per_unit", "credits")
+    lines = [(unit, *(show(part[name]) for name in names)) for unit, part in breakdown.items()]
+    say_table(
+        {"unit": False, "quantity": True, "credits each": True, "credits": True},
+        [*sorted(lines), ("sum", None, None, show(exact))],
+    )
+    if exact != cost:
+        say(f"{show(exact)} is {ROUNDED[rounding]} to {cost}")
 
 
 def show_history(

@@ -1,15 +1,17 @@
 """What commands on accounts share: arguments, options, and how a posting is answered."""
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import click
 
 from pgledger.client import Ledger
 from pgledger.errors import AccountNotFoundError
-from pgledger.options import AMOUNT, METADATA, WHEN, Session
+from pgledger.options import AMOUNT, METADATA, UNITS, WHEN, Session
 from pgledger.records import Balance, Posting
 from pgledger.terminal import iso, say, say_json, show_posting, unit_of
 
@@ -38,6 +40,23 @@ priority_option = click.option(
     type=int,
     help="Lower is spent first; what has none has 0.",
 )
+
+quantity_option = click.option(
+    "quantities",
+    "--quantity",
+    type=UNITS,
+    multiple=True,
+    help="How much was used of a unit, such as input_token=1200. May be repeated.",
+)
+
+
+def by_unit(given: Sequence[tuple[str, Decimal]]) -> dict[str, Decimal]:
+    """Return what was given for each unit; refuse one that was given twice."""
+    found = dict(given)
+    if len(found) < len(given):
+        twice = next(unit for unit in found if sum(unit == other for other, _ in given) > 1)
+        raise click.UsageError(f"{twice} is given twice")
+    return found
 
 
 def known(ledger: Ledger, account: str) -> Balance:

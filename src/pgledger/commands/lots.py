@@ -1,7 +1,8 @@
 """The commands about lots, and about where credits came from and went."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 import click
 
@@ -10,7 +11,7 @@ from pgledger.commands.common import account_argument, answer, key_argument, kno
 from pgledger.errors import TransactionNotFoundError
 from pgledger.options import DURATION, Session
 from pgledger.records import BalanceItem, Draw, ExpiringLot, Lot, Transaction
-from pgledger.terminal import Unit, say, say_columns, say_json, unit_of, until, when
+from pgledger.terminal import Unit, say, say_columns, say_json, show_breakdown, unit_of, until, when
 
 
 @click.command()
@@ -74,11 +75,12 @@ def revoke_lot(session: Session, account: str, key: str, *, reason: str | None) 
 @click.argument("key", required=False)
 @click.pass_obj
 def explain(session: Session, account: str, key: str | None) -> None:
-    """Explain the balance of ACCOUNT, or which lots paid for KEY.
+    """Explain the balance of ACCOUNT, or what paid for KEY.
 
     Without KEY: the pool, each lot, what is held, owed and due. With the key
     of a transaction or hold, or its seq in quotes, such as '#3': which lots
-    paid or reserve how much, and why in that order.
+    paid or reserve how much, and why in that order; and of a usage that was
+    priced, what it cost unit by unit.
     """
     with session.ledger() as ledger:
         unit = unit_of(ledger, known(ledger, account).currency)
@@ -157,6 +159,8 @@ def _show_draws(transaction: Transaction, draws: Sequence[Draw], unit: Unit) -> 
         f"{status}{transaction.type} {unit.show(transaction.amount)} {unit.code} "
         f"at {when(transaction.created_at)} UTC, key {transaction.key}"
     )
+    if transaction.usage is not None:
+        _show_usage(transaction, transaction.usage)
     say_columns(
         {
             "amount": (True, lambda draw: unit.show(draw.amount)),
@@ -165,3 +169,9 @@ def _show_draws(transaction: Transaction, draws: Sequence[Draw], unit: Unit) -> 
         },
         draws,
     )
+
+
+def _show_usage(transaction: Transaction, usage: Mapping[str, Any]) -> None:
+    cost = abs(transaction.requested_amount)
+    say(f"{usage['code']} costs {cost}, by the prices of {usage['valid_from']}")
+    show_breakdown(usage["breakdown"], usage["exact"], cost, usage["rounding"])

@@ -1,7 +1,9 @@
 """The commands that move credits, or announce, reserve and give them back."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import get_args
 
 import click
@@ -12,18 +14,31 @@ from pgledger.commands.common import (
     amount_argument,
     answer,
     answer_credit,
+    by_unit,
     expires_option,
     external_id_option,
     key_argument,
     key_option,
     metadata_option,
     priority_option,
+    quantity_option,
     reason_option,
     reference_option,
 )
 from pgledger.options import AMOUNT, DURATION, INSTANT, Session, from_now
+from pgledger.pricing import show
 from pgledger.records import Shortfall
-from pgledger.terminal import iso, say_json
+from pgledger.terminal import iso, say, say_json
+
+usage_option = click.option(
+    "--usage", metavar="CODE", help="Of what, in place of AMOUNT: a model, a feature with prices."
+)
+shortfall_option = click.option(
+    "--shortfall",
+    type=click.Choice(get_args(Shortfall), case_sensitive=False),
+    help="When credits do not cover it: refuse it (the default), spend what is there, or go "
+    "into debt as far as the account may.",
+)
 
 
 @click.command("top-up")
@@ -156,33 +171,53 @@ def cancel(session: Session, account: str, key: str, *, reason: str | None) -> N
 
 @click.command()
 @account_argument
-@amount_argument
+@click.argument("amount", type=AMOUNT, required=False)
+@usage_option
+@quantity_option
 @key_option
 @reference_option
 @metadata_option
-@click.option(
-    "--shortfall",
-    type=click.Choice(get_args(Shortfall), case_sensitive=False),
-    help="When credits do not cover it: refuse it (the default), spend what is there, or go "
-    "into debt as far as the account may.",
-)
+@shortfall_option
 @click.pass_obj
 def spend(
     session: Session,
     account: str,
-    amount: int,
+    amount: int | None,
     *,
+    usage: str | None,
+    quantities: Sequence[tuple[str, Decimal]],
     key: str | None,
     reference: str | None,
     metadata: Metadata | None,
     shortfall: Shortfall | None,
 ) -> None:
-    """Take AMOUNT from ACCOUNT for usage."""
+    """Take AMOUNT from ACCOUNT for usage, or what a usage costs.
+
+    By its price: --usage gpt-5 --quantity input_token=1200 instead of AMOUNT;
+    "pgledger prices show" tells what it would cost.
+    """
+    asked = _asked(amount, usage, quantities)
     with session.ledger() as ledger:
-        posting = ledger.spend(
-            account, amount, key=key, reference=reference, metadata=metadata, shortfall=shortfall
-        )
+        if isinstance(asked, int):
+            posting = ledger.spend(
+                account,
+                asked,
+                key=key,
+                reference=reference,
+                metadata=metadata,
+                shortfall=shortfall,
+            )
+        else:
+            posting = ledger.spend_usage(
+                account,
+                *asked,
+                key=key,
+                reference=reference,
+                metadata=metadata,
+                shortfall=shortfall,
+            )
         answer(session, ledger, posting)
+        _answer_usage(session, asked)
 
 
 @click.command()
@@ -250,6 +285,36 @@ def capture(
     with session.ledger() as ledger:
         posting = ledger.capture(account, key, amount=amount, metadata=metadata)
         answer(session, ledger, posting, done="captured")
+
+
+Usage = tuple[str, dict[str, Decimal]]
+
+
+def _asked(
+    amount: int | None, code: str | None, quantities: Sequence[tuple[str, Decimal]]
+) -> int | Usage:
+    """Return the amount, or the usage that is to be priced; refuse both and neither."""
+    if code is None:
+        if quantities:
+            raise click.UsageError("--quantity needs --usage: of what it is a quantity")
+        if amount is None:
+            raise click.UsageError(
+                "Missing argument 'AMOUNT', or --usage CODE with --quantity UNIT=NUMBER"
+            )
+        return amount
+    if amount is not None:
+        raise click.UsageError("AMOUNT and --usage say the same: give one of them")
+    if not quantities:
+        raise click.UsageError("--usage needs --quantity: how much was used of what")
+    return code, by_unit(quantities)
+
+
+def _answer_usage(session: Session, asked: int | Usage) -> None:
+    """Say what a usage was, below what it cost."""
+    if not isinstance(asked, int) and not session.json:
+        code, quantities = asked
+        listed = ", ".join(f"{show(number)} {unit}" for unit, number in quantities.items())
+        say(f"for {listed} of {code}")
 
 
 @click.command()
