@@ -76,6 +76,7 @@
 \ir functions/_number.sql
 \ir functions/_wrong_units.sql
 \ir functions/_check_price_list.sql
+\ir functions/_check_quantities.sql
 \ir functions/_check_usage.sql
 
 -- Periods, and what plans and spending caps make of them.
@@ -187,11 +188,15 @@
 \ir functions/_capture.sql
 \ir functions/_settlement.sql
 \ir functions/_refuse_settled.sql
+\ir functions/_as_enabled.sql
 \ir functions/_enable.sql
 \ir functions/_pending_by_key.sql
 \ir functions/_cancel.sql
 \ir functions/_enable_by_key.sql
 \ir functions/_cancel_by_key.sql
+\ir functions/_capture_beyond.sql
+\ir functions/_replay_usage.sql
+\ir functions/_capture_usage.sql
 \ir functions/_undone_amount.sql
 \ir functions/_undo.sql
 \ir functions/_judge_transfer.sql
@@ -232,6 +237,8 @@
 \ir functions/set_price.sql
 \ir functions/price.sql
 \ir functions/spend_usage.sql
+\ir functions/hold_usage.sql
+\ir functions/capture_usage.sql
 \ir functions/list_prices.sql
 
 -- Auto-top-up, the outbox, and housekeeping.

@@ -29,18 +29,3 @@ def in_force(db: Ledger, code: str, at: datetime | None = None) -> dict[str, Dec
     return {
         row["unit"]: row["credits_per_unit"] for row in ask_all(db, "list_prices", code=code, at=at)
     }
-
-
-def pass_since_prices(db: Ledger, how_long: str) -> None:
-    """Let time pass for price lists: all of them hold that much earlier."""
-    with db.transaction():
-        db.execute("alter table pgledger.prices drop constraint prices_list_known")
-        for table in ("prices", "price_lists"):
-            db.execute(
-                f"update pgledger.{table} set valid_from = valid_from - %s::interval", [how_long]
-            )
-        db.execute(
-            "alter table pgledger.prices add constraint prices_list_known"
-            " foreign key (code, valid_from) references pgledger.price_lists (code, valid_from)"
-            " on delete cascade"
-        )

@@ -212,11 +212,27 @@ group by 1
 """
 
 
+_LIST_OF_USAGE_MOVED = """
+set usage = usage || jsonb_build_object('valid_from', pgledger._utc(
+  (usage ->> 'valid_from')::timestamptz - %(how_long)s::interval))
+where usage is not null
+"""
+
+
 def let_pass(db: Ledger, how_long: str) -> None:
     """Let time pass: all that is recorded, or is to come, is that much earlier."""
+    given = {"how_long": how_long}
     db.execute("alter table pgledger.transactions disable trigger transactions_append_only")
+    db.execute("alter table pgledger.prices drop constraint prices_list_known")
     for row in db.execute(_TIMES).fetchall():
-        db.execute(f"update pgledger.{row['table']} set {row['moved']}", {"how_long": how_long})
+        db.execute(f"update pgledger.{row['table']} set {row['moved']}", given)
+    for table in ("transactions", "pending_transactions"):
+        db.execute(f"update pgledger.{table} {_LIST_OF_USAGE_MOVED}", given)
+    db.execute(
+        "alter table pgledger.prices add constraint prices_list_known"
+        " foreign key (code, valid_from) references pgledger.price_lists (code, valid_from)"
+        " on delete cascade"
+    )
     db.execute("alter table pgledger.transactions enable always trigger transactions_append_only")
 
 

@@ -16,7 +16,7 @@ from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 import pgledger
-from pgledger import AsyncLedger, Ledger, calls, records
+from pgledger import AsyncLedger, Ledger, calls, errors, records
 from tests.conftest import Connect
 from tests.support import Ledger as Db
 from tests.support import let_pass
@@ -612,6 +612,28 @@ def test_a_price_is_a_decimal_from_end_to_end(ledger: Ledger) -> None:
     with pytest.raises(pgledger.PriceNotFoundError) as caught:
         ledger.price("m", {"image": 1})
     assert caught.value.details["units"] == ["in", "out"]
+
+
+def test_what_was_used_is_told_in_decimals(ledger: Ledger) -> None:
+    ledger.top_up("u", 10)
+    ledger.set_price("m", {"in": Decimal("0.1"), "out": 2})
+    spent = ledger.spend_usage("u", "m", {"in": 3, "out": Decimal("0.5")}, key="k")
+    assert (spent.amount, spent.error) == (-2, None)
+    held = ledger.hold_usage("u", "m", {"in": 30}, key="h")
+    assert (held.status, held.available) == ("PENDING", 5)
+    captured = ledger.capture_usage("u", "h", {"in": 40})
+    assert (captured.amount, captured.requested_amount, captured.balance) == (-3, -4, 4)
+
+    transaction = ledger.get_transaction("u", "k")
+    assert transaction is not None
+    assert transaction.usage is not None
+    assert transaction.usage["exact"] == Decimal("1.3")
+    assert transaction.usage["breakdown"]["in"]["credits"] == Decimal("0.3")
+    assert [found.usage is None for found in ledger.history("u")] == [True, False, False, True]
+    refusal = ledger.spend_usage("u", "unknown", {"in": 1}, raise_refusals=False)
+    with pytest.raises(pgledger.PriceNotFoundError):
+        raise errors.refusal_of(refusal)
+    assert ledger.verify() == []
 
 
 def test_a_float_is_no_price_and_no_quantity(ledger: Ledger) -> None:

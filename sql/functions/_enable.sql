@@ -4,32 +4,15 @@ create or replace function pgledger._enable(
 language plpgsql
 as $$
 declare
-  v_final pgledger._request := request;
+  v_final pgledger._request := pgledger._as_enabled(request, pending);
   v_applied bigint;
   v_code text;
   v_detail jsonb;
 begin
-  v_final.type := pending.type;
-  v_final.reference := pending.reference;
-  v_final.credits_expire_at := pending.credits_expire_at;
-  v_final.priority := pending.priority;
-  if request.usage is null and request.amount = pending.amount then
-    v_final.usage := pending.usage;
+  if pending.amount < 0 and request.amount < pending.amount then
+    return pgledger._refuse(v_final, hot, 'LG009', jsonb_build_object(
+      'original', pending.key, 'remaining', -pending.amount, 'requested', -request.amount));
   end if;
-
-  if pending.amount < 0 then
-    -- What was reserved is there, whatever the floor and the status say now.
-    v_final.shortfall := 'FORCE';
-    v_final.released := -pending.amount;
-    if request.amount < pending.amount then
-      return pgledger._refuse(v_final, hot, 'LG009', jsonb_build_object(
-        'original', pending.key, 'remaining', -pending.amount, 'requested', -request.amount));
-    end if;
-  end if;
-  v_final.metadata :=
-    case when request.metadata is null then pending.metadata
-    else coalesce(pending.metadata, '{}') || request.metadata end;
-  perform pgledger._check_labels(null, null, null, v_final.metadata);
 
   select j.applied, j.code, j.detail into v_applied, v_code, v_detail
   from pgledger._judge(v_final, hot) j;

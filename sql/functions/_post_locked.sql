@@ -22,6 +22,9 @@ begin
   if request.credits_expire_at <= v_hot.updated_at then
     perform pgledger._reject('expires_at', request.credits_expire_at::text,
       'Credits expire in the future.');
+  elsif request.announced and request.amount = 0 then
+    perform pgledger._reject('quantities', (request.usage -> 'breakdown')::text,
+      'What costs nothing needs no hold: spend it when it was used.');
   end if;
   select j.applied, j.code, j.detail into v_applied, v_code, v_detail
   from pgledger._judge(request, v_hot) j;

@@ -89,6 +89,8 @@ GOOD: dict[str, dict[str, object]] = {
     "set_price": {"code": "new", "prices": Jsonb({"in": 1})},
     "price": {"code": "m", "quantities": Jsonb({"in": 1})},
     "list_prices": {},
+    "hold_usage": {"account_id": "a", "code": "m", "quantities": Jsonb({"in": 1})},
+    "capture_usage": {"account_id": "a", "key": "used", "quantities": Jsonb({"in": 1})},
     "spend_usage": {"account_id": "a", "code": "m", "quantities": Jsonb({"in": 1})},
 }
 # Null stands for all accounts here.
@@ -167,6 +169,9 @@ REFUSED_BY: dict[tuple[str, str], list[Any]] = {
     ("set_spending_cap", "account_id"): [*NO_ACCOUNT, "unknown"],
     ("set_price", "code"): [None, *NO_LABEL],
     ("price", "code"): [None, *NO_LABEL, "unknown"],
+    ("capture_usage", "key"): [None, *NO_LABEL, *OWN_KEYS, "unknown", "k", "pending", "held"],
+    ("hold_usage", "code"): [None, *NO_LABEL, "unknown"],
+    ("hold_usage", "quantities"): [None, *NO_UNITS, Jsonb({}), Jsonb({"in": 0})],
     ("spend_usage", "code"): [None, *NO_LABEL, "unknown"],
     ("price", "at"): ["infinity", "-infinity", "2000-01-01"],
 }
@@ -320,6 +325,8 @@ def cases() -> Iterator[tuple[str, str]]:
         "price": "code quantities at",
         "list_prices": "limit_count",
         "spend_usage": "account_id code quantities key reference metadata shortfall",
+        "hold_usage": "account_id code quantities key expires_at reference metadata",
+        "capture_usage": "account_id key quantities shortfall metadata",
     }
     for function, names in parameters_of.items():
         for parameter in names.split():
@@ -340,6 +347,7 @@ def filled(db: Ledger) -> Ledger:
     ask(db, "set_account_status", account_id="b", status="FROZEN")
     ask(db, "grant_credits", account_id="a", amount=50, key="lot", expires_at="2100-01-01")
     ask(db, "set_price", code="m", prices={"in": 1})
+    ask(db, "hold_usage", account_id="a", code="m", quantities={"in": 1}, key="used")
     ask(db, "create_plan", code="basic", amount=5, period="1 day", policy="RESET")
     return db
 

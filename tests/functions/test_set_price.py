@@ -9,8 +9,8 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.conftest import Connect
-from tests.prices import in_force, list_of, pass_since_prices, set_price
-from tests.support import Ledger, ask, ask_all, everything, labels, refused
+from tests.prices import in_force, list_of, set_price
+from tests.support import Ledger, ask, ask_all, everything, labels, let_pass, refused
 
 NEXT_YEAR = datetime(2200, 1, 1, tzinfo=UTC)
 AFTER_THAT = datetime(2201, 1, 1, tzinfo=UTC)
@@ -137,7 +137,7 @@ def test_nothing_is_changed_in_the_past(db: Ledger, before: str) -> None:
 def test_a_repeat_of_what_holds_by_now_is_no_change_of_the_past(db: Ledger) -> None:
     given = {"code": "m", "prices": {"in": 2}, "valid_from": NEXT_YEAR}
     ask(db, "set_price", **given)
-    pass_since_prices(db, "200 years")
+    let_pass(db, "200 years")
     (moved,) = list_of(db, "m")
     again = ask(db, "set_price", **(given | {"valid_from": moved["valid_from"]}))
     assert (again["changed"], again["valid_from"]) == (False, moved["valid_from"])

@@ -46,7 +46,14 @@ from pgledger.calls.plans import (
     list_plans,
     set_spending_cap,
 )
-from pgledger.calls.prices import list_prices, price, set_price, spend_usage
+from pgledger.calls.prices import (
+    capture_usage,
+    hold_usage,
+    list_prices,
+    price,
+    set_price,
+    spend_usage,
+)
 from pgledger.calls.reading import (
     balance_at,
     check_credits,
@@ -71,6 +78,7 @@ __all__ = [
     "balance_at",
     "cancel_transaction",
     "capture",
+    "capture_usage",
     "check_auto_top_up",
     "check_credits",
     "claim_events",
@@ -89,6 +97,7 @@ __all__ = [
     "grant_credits",
     "history",
     "hold",
+    "hold_usage",
     "list_events",
     "list_plans",
     "list_prices",

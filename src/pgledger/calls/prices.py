@@ -85,6 +85,61 @@ def spend_usage(
     )
 
 
+def hold_usage(
+    account_id: str,
+    code: str,
+    quantities: Quantities,
+    *,
+    key: str | None = None,
+    expires_at: datetime | None = None,
+    reference: str | None = None,
+    metadata: Metadata | None = None,
+    raise_refusals: bool | None = None,
+) -> Call[Posting]:
+    """Reserve what an estimate of usage costs by the prices of now, as hold does.
+
+    ``capture_usage`` charges what was really used, at these prices. A repeat of the key returns the
+    original if it repeats the code, the quantities and ``expires_at`` too. Raises
+    PriceNotFoundError, what hold raises, and InvalidArgumentError for what costs nothing.
+    """
+    return posting(
+        "hold_usage",
+        {"account_id": account_id, "code": code, "quantities": numbers(quantities)},
+        key=key,
+        expires_at=instant("expires_at", expires_at),
+        reference=reference,
+        metadata=jsonb(metadata),
+        raise_refusals=raise_refusals,
+    )
+
+
+def capture_usage(
+    account_id: str,
+    key: str,
+    quantities: Quantities,
+    *,
+    shortfall: Shortfall | None = None,
+    metadata: Metadata | None = None,
+    raise_refusals: bool | None = None,
+) -> Call[Posting]:
+    """Charge what was really used to a hold of hold_usage, at its prices; the rest is released.
+
+    What costs nothing releases the hold (CANCELLED). What costs more captures all of it, and what
+    is above it is spent beside, in a transaction of its own, as ``shortfall`` says: REFUSE raises
+    InsufficientCreditsError and leaves the hold open, PARTIAL takes what is there, DEBT goes down
+    to the account's debt_floor. Returns the capture, its ``requested_amount`` all that was used. A
+    repeat with the same quantities returns it again. Raises TransactionNotPendingError for a hold
+    that was released or has expired: then spend_usage under another key.
+    """
+    return posting(
+        "capture_usage",
+        {"account_id": account_id, "key": key, "quantities": numbers(quantities)},
+        shortfall=shortfall,
+        metadata=jsonb(metadata),
+        raise_refusals=raise_refusals,
+    )
+
+
 def list_prices(
     code: str | None = None,
     *,
