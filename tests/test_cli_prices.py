@@ -480,7 +480,7 @@ def test_a_usage_is_spent_by_its_price(sold: Run) -> None:
     told = without_instants(sold("explain", "u1", "k").stdout)
     assert told == (
         "USAGE -6 CREDIT at <instant> UTC, key k\n"
-        "gpt costs 6, by the prices of <instant>\n"
+        "gpt costs 6 CREDIT, by the prices of <instant>\n"
         "unit          quantity  credits each  credits\n"
         "input_token       1200        0.0015      1.8\n"
         "output_token       350         0.012      4.2\n"
@@ -500,6 +500,12 @@ def test_a_usage_is_spent_by_its_price(sold: Run) -> None:
     assert "u1 has 94 available, 900 requested (806 missing)" in told
 
 
+def test_a_usage_that_costs_nothing_is_recorded(sold: Run) -> None:
+    told = sold("spend", "u1", "--usage", "gpt", "--key", "k", *usage("input_token=0"))
+    assert told.stdout.startswith("spent 0 CREDIT from u1\navailable 100 CREDIT; seq 2, key k\n")
+    assert "gpt costs 0 CREDIT, by the prices of" in sold("explain", "u1", "k").stdout
+
+
 def test_a_usage_that_runs_short_may_be_partial(sold: Run) -> None:
     words = ["spend", "u1", "--usage", "gpt", *usage("output_token=10000")]
     assert sold(*words, "--shortfall", "partial").stdout.startswith(
@@ -507,14 +513,55 @@ def test_a_usage_that_runs_short_may_be_partial(sold: Run) -> None:
     )
 
 
+def test_an_estimate_is_held_and_what_was_used_is_captured(sold: Run) -> None:
+    told = sold("hold", "u1", "--usage", "gpt", "--key", "h", *usage("output_token=1000"))
+    assert told.stdout == (
+        "held 12 CREDIT of u1\n"
+        "available 88 CREDIT; key h\n"
+        "reserved without an end; then: pgledger capture u1 h\n"
+        "for 1000 output_token of gpt\n"
+    )
+    told = sold("capture", "u1", "h", *usage("output_token=500"))
+    assert told.stdout.startswith("captured 6 CREDIT from u1\navailable 94 CREDIT; ")
+
+
+def test_a_use_beyond_its_hold_is_spent_too(sold: Run) -> None:
+    for key in ("h", "i", "j"):
+        sold("hold", "u1", "--usage", "gpt", "--key", key, *usage("output_token=1000"))
+    told = sold("capture", "u1", "h", *usage("output_token=2000")).stdout
+    assert told == (
+        "captured 12 CREDIT of the 24 asked for from u1\n"
+        "available 52 CREDIT; seq 2, key h\n"
+        "beyond the hold: spent 12 CREDIT, key #excess-2\n"
+    )
+    words = ["capture", "u1", "i", *usage("output_token=10000")]
+    assert "u1 has 52 available" in failed(sold(*words), 1)
+    told = sold(*words, "--shortfall", "partial").stdout
+    assert told.endswith("beyond the hold: spent 52 CREDIT, key #excess-4\n")
+    told = sold("capture", "u1", "j", *usage("output_token=2000"), "--shortfall", "partial").stdout
+    assert told.endswith("nothing was there for what it cost beyond the hold\n")
+
+
+def test_a_hold_of_a_usage_that_cost_nothing_is_released(sold: Run) -> None:
+    sold("hold", "u1", "--usage", "gpt", "--key", "h", *usage("output_token=1000"))
+    told = sold("capture", "u1", "h", *usage("output_token=0")).stdout
+    assert told.startswith("released ")
+    assert json.loads(sold("balance", "u1", "--json").stdout)["available"] == 100
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         ("spend u1", "Missing argument 'AMOUNT', or --usage CODE with --quantity UNIT=NUMBER"),
+        ("hold u1", "Missing argument 'AMOUNT', or --usage CODE with --quantity UNIT=NUMBER"),
         ("spend u1 5 --usage gpt --quantity a=1", "AMOUNT and --usage say the same"),
+        ("hold u1 5 --usage gpt", "AMOUNT and --usage say the same"),
         ("spend u1 --usage gpt", "--usage needs --quantity"),
+        ("hold u1 --quantity a=1", "--quantity needs --usage"),
         ("spend u1 5 --quantity a=1", "--quantity needs --usage"),
         ("spend u1 --usage gpt --quantity a=1 --quantity a=2", "a is given twice"),
+        ("capture u1 h 5 --quantity a=1", "AMOUNT and --quantity say the same"),
+        ("capture u1 h 5 --shortfall debt", "--shortfall is for --quantity"),
     ],
 )
 def test_an_amount_and_a_usage_are_one_or_the_other(sold: Run, words: str, told: str) -> None:

@@ -154,7 +154,9 @@ def test_what_a_float_left_behind_is_kept_and_told_and_may_be_rounded_off() -> N
     assert prices(fields) == kept
     assert litellm({"m": fields, "n": {"input_cost_per_token": 2e-07}}).noisy == ["m"]
     rounded = {"input_token": "0.0002", "output_token": "0.001"}
-    assert prices(fields, Terms(Decimal(1000), digits=12)) == rounded
+    terms = Terms(Decimal(1000), digits=12)
+    assert prices(fields, terms) == rounded
+    assert litellm({"m": fields}, terms).noisy == []
 
 
 def test_what_is_no_price_of_a_unit_is_left_out_with_the_reason() -> None:
@@ -240,6 +242,7 @@ def test_a_model_without_a_price_is_named_with_the_reason() -> None:
             "free": {"input_cost_per_token": 0, "output_cost_per_token": 0.0},
             "no object": 3,
             "a\nb": {"input_cost_per_token": 1e-06},
+            "\ud800": {"input_cost_per_token": 1e-06},
             "": {"input_cost_per_token": 1e-06},
             "x" * 256: {"input_cost_per_token": 1e-06},
         }
@@ -252,6 +255,7 @@ def test_a_model_without_a_price_is_named_with_the_reason() -> None:
         "free": pricing.FREE,
         "no object": pricing.NOT_AN_OBJECT,
         "a\nb": pricing.BAD_CODE,
+        "\ud800": pricing.BAD_CODE,
         "": pricing.BAD_CODE,
         "x" * 256: pricing.BAD_CODE,
     }

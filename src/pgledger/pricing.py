@@ -28,7 +28,8 @@ _MOST_UNITS = 100
 # A double has 15 digits to rely on: what is written with more has been through one.
 _DIGITS_OF_A_DOUBLE = 15
 _LONGEST_LABEL = 255
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Control characters, and what a JSON escape can say that is no character.
+_NOT_LABEL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _PROBLEMS_NAMED = 10
 
 # Describes the fields; it is not a model.
@@ -332,7 +333,7 @@ def _misfit(number: Decimal) -> str | None:
 
 
 def _bad_label(label: str) -> bool:
-    return not label or len(label) > _LONGEST_LABEL or _CONTROL.search(label) is not None
+    return not label or len(label) > _LONGEST_LABEL or _NOT_LABEL.search(label) is not None
 
 
 # litellm's JSON
@@ -397,7 +398,8 @@ def _read_model(found: PriceFile, code: str, fields: object, terms: Terms, *, fr
         found.offers[code] = Offer(code, prices, left_out)
         if any(_SIZE_OF_REQUEST.search(unit) for unit in prices):
             found.sized.append(code)
-        if any(len(price.as_tuple().digits) > _DIGITS_OF_A_DOUBLE for price in dollars.values()):
+        longest = max(len(price.as_tuple().digits) for price in dollars.values())
+        if longest > _DIGITS_OF_A_DOUBLE and terms.digits is None:
             found.noisy.append(code)
         if any(dollars.values()) and not all(dollars.values()):
             found.free_units.append(code)
@@ -487,7 +489,8 @@ def _read_csv(text: str, terms: Terms, only: Collection[str]) -> PriceFile:
         )
     if sheet.prices and not sheet.in_dollars and terms != Terms():
         raise PricingError(
-            "its prices are in credits already, so --credits-per-dollar and --markup do nothing"
+            "its prices are in credits already: --credits-per-dollar, --markup and --digits are "
+            "for prices in dollars"
         )
     return PriceFile("csv", {code: Offer(code, units) for code, units in sheet.prices.items()})
 

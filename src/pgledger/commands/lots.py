@@ -160,7 +160,7 @@ def _show_draws(transaction: Transaction, draws: Sequence[Draw], unit: Unit) -> 
         f"at {when(transaction.created_at)} UTC, key {transaction.key}"
     )
     if transaction.usage is not None:
-        _show_usage(transaction, transaction.usage)
+        _show_usage(transaction, transaction.usage, unit)
     say_columns(
         {
             "amount": (True, lambda draw: unit.show(draw.amount)),
@@ -171,7 +171,7 @@ def _show_draws(transaction: Transaction, draws: Sequence[Draw], unit: Unit) -> 
     )
 
 
-def _show_usage(transaction: Transaction, usage: Mapping[str, Any]) -> None:
+def _show_usage(transaction: Transaction, usage: Mapping[str, Any], unit: Unit) -> None:
     cost = abs(transaction.requested_amount)
-    say(f"{usage['code']} costs {cost}, by the prices of {usage['valid_from']}")
+    say(f"{usage['code']} costs {unit.name(cost)}, by the prices of {usage['valid_from']}")
     show_breakdown(usage["breakdown"], usage["exact"], cost, usage["rounding"])

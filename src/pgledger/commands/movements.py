@@ -9,6 +9,7 @@ from typing import get_args
 import click
 
 from pgledger.calls import Metadata
+from pgledger.client import Ledger
 from pgledger.commands.common import (
     account_argument,
     amount_argument,
@@ -27,8 +28,8 @@ from pgledger.commands.common import (
 )
 from pgledger.options import AMOUNT, DURATION, INSTANT, Session, from_now
 from pgledger.pricing import show
-from pgledger.records import Shortfall
-from pgledger.terminal import iso, say, say_json
+from pgledger.records import Posting, Shortfall
+from pgledger.terminal import iso, say, say_json, unit_of
 
 usage_option = click.option(
     "--usage", metavar="CODE", help="Of what, in place of AMOUNT: a model, a feature with prices."
@@ -222,7 +223,9 @@ def spend(
 
 @click.command()
 @account_argument
-@amount_argument
+@click.argument("amount", type=AMOUNT, required=False)
+@usage_option
+@quantity_option
 @key_option
 @click.option("--expires-in", type=DURATION, help="Reserve nothing after that: 30s, 15m, 1h, 7d.")
 @click.option(
@@ -236,8 +239,10 @@ def spend(
 def hold(
     session: Session,
     account: str,
-    amount: int,
+    amount: int | None,
     *,
+    usage: str | None,
+    quantities: Sequence[tuple[str, Decimal]],
     key: str | None,
     expires_in: timedelta | None,
     expires_at: datetime | None,
@@ -246,45 +251,93 @@ def hold(
 ) -> None:
     """Reserve AMOUNT for usage whose cost is not known yet.
 
-    "capture" spends it, "release" gives it back. A repeat with the same key
-    must name the same instant: with --expires-in it would name a later one,
-    so repeat with --expires-at what the first answer says.
+    Or what an estimate of it costs: --usage gpt-5 --quantity input_token=1200
+    instead of AMOUNT. "capture" spends it, "release" gives it back. A repeat
+    with the same key must name the same instant: with --expires-in it would
+    name a later one, so repeat with --expires-at what the first answer says.
     """
+    asked = _asked(amount, usage, quantities)
     if expires_in is not None:
         if expires_at is not None:
             raise click.UsageError("--expires-in and --expires-at say the same: give one of them")
         expires_at = from_now(expires_in)
     with session.ledger() as ledger:
-        posting = ledger.hold(
-            account,
-            amount,
-            key=key,
-            expires_at=expires_at,
-            reference=reference,
-            metadata=metadata,
-        )
+        if isinstance(asked, int):
+            posting = ledger.hold(
+                account,
+                asked,
+                key=key,
+                expires_at=expires_at,
+                reference=reference,
+                metadata=metadata,
+            )
+        else:
+            posting = ledger.hold_usage(
+                account,
+                *asked,
+                key=key,
+                expires_at=expires_at,
+                reference=reference,
+                metadata=metadata,
+            )
         if session.json:
             say_json(asdict(posting) | {"expires_at": expires_at})
             return
         answer(session, ledger, posting, until=expires_at and iso(expires_at))
+        _answer_usage(session, asked)
 
 
 @click.command()
 @account_argument
 @key_argument
 @click.argument("amount", type=AMOUNT, required=False)
+@quantity_option
+@shortfall_option
 @metadata_option
 @click.pass_obj
 def capture(
-    session: Session, account: str, key: str, amount: int | None, *, metadata: Metadata | None
+    session: Session,
+    account: str,
+    key: str,
+    amount: int | None,
+    *,
+    quantities: Sequence[tuple[str, Decimal]],
+    shortfall: Shortfall | None,
+    metadata: Metadata | None,
 ) -> None:
     """Spend what a hold reserves; the rest is released.
 
-    AMOUNT of what the hold KEY reserves, or all of it; once.
+    AMOUNT of what the hold KEY reserves, or all of it; once. A hold of a usage
+    takes what was used in the end instead, --quantity output_token=80; what it
+    costs beyond the hold is spent, too, as --shortfall says.
     """
+    if amount is not None and quantities:
+        raise click.UsageError("AMOUNT and --quantity say the same: give one of them")
+    if shortfall is not None and not quantities:
+        raise click.UsageError("--shortfall is for --quantity: AMOUNT is at most the hold")
     with session.ledger() as ledger:
-        posting = ledger.capture(account, key, amount=amount, metadata=metadata)
-        answer(session, ledger, posting, done="captured")
+        if quantities:
+            posting = ledger.capture_usage(
+                account, key, by_unit(quantities), shortfall=shortfall, metadata=metadata
+            )
+        else:
+            posting = ledger.capture(account, key, amount=amount, metadata=metadata)
+        done = None if posting.status == "CANCELLED" else "captured"
+        answer(session, ledger, posting, done=done)
+        if quantities and not session.json:
+            _answer_excess(ledger, posting)
+
+
+def _answer_excess(ledger: Ledger, posting: Posting) -> None:
+    """Say what became of a cost beyond the hold: it is a spend of its own."""
+    if posting.requested_amount is None or posting.requested_amount >= posting.amount:
+        return
+    unit = unit_of(ledger, ledger.get_balance(posting.account_id).currency)
+    excess = ledger.get_transaction(posting.account_id, f"#excess-{posting.seq}")
+    if excess is None:
+        say("nothing was there for what it cost beyond the hold")
+    else:
+        say(f"beyond the hold: spent {unit.name(-excess.amount)}, key {excess.key}")
 
 
 Usage = tuple[str, dict[str, Decimal]]
