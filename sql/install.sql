@@ -53,6 +53,8 @@
 \ir functions/_is_metadata.sql
 \ir functions/_is_key.sql
 \ir functions/_allows.sql
+\ir functions/_is_plain.sql
+\ir functions/_is_well_formed.sql
 \ir functions/_fits.sql
 \ir functions/_forms_lot.sql
 \ir functions/_is_low.sql
@@ -78,6 +80,7 @@
 \ir functions/_check_price_list.sql
 \ir functions/_check_quantities.sql
 \ir functions/_check_usage.sql
+\ir functions/_is_usage.sql
 
 -- Periods, and what plans and spending caps make of them.
 \ir functions/_utc.sql
@@ -186,6 +189,15 @@
 \ir functions/_post.sql
 \ir functions/_hold.sql
 \ir functions/_capture.sql
+\ir functions/_lock_balances.sql
+\ir functions/_judge_together.sql
+\ir functions/_post_together.sql
+\ir functions/_price_all.sql
+\ir functions/_post_item.sql
+\ir functions/_post_isolated.sql
+\ir functions/_post_singly.sql
+\ir functions/_raise_first.sql
+\ir functions/_post_all.sql
 \ir functions/_settlement.sql
 \ir functions/_refuse_settled.sql
 \ir functions/_as_enabled.sql
@@ -211,6 +223,10 @@
 \ir functions/spend.sql
 \ir functions/top_up.sql
 \ir functions/grant_credits.sql
+\ir functions/_check_array.sql
+\ir functions/post_batch.sql
+\ir functions/_check_batch_json.sql
+\ir functions/post_batch_json.sql
 \ir functions/enable_transaction.sql
 \ir functions/cancel_transaction.sql
 \ir functions/hold.sql
@@ -286,8 +302,6 @@
 \ir functions/_verify_pool.sql
 \ir functions/_verify_plans.sql
 \ir functions/_verify_caps.sql
-\ir functions/_usage_sum.sql
-\ir functions/_verify_usage.sql
 \ir functions/_verify_guard.sql
 \ir functions/verify.sql
 

@@ -3,6 +3,14 @@ language plpgsql
 as $$
 begin
   perform pgledger._checked_account(request.account_id);
+  if request.usage ? 'quantities' then
+    -- Of a batch, and not priced because it cannot be.
+    if request.amount is not null then
+      perform pgledger._reject('amount', request.amount::text,
+        'The amount of usage is made of its quantities: give null.');
+    end if;
+    perform pgledger._check_usage(request.usage ->> 'code', request.usage -> 'quantities');
+  end if;
 
   -- The lowest bigint has no positive twin, and a debit is judged by its positive amount.
   -- Usage may cost nothing, or have no price, which a repeat of it does not ask for.
@@ -14,6 +22,10 @@ begin
   end if;
   if request.type is null then
     perform pgledger._reject('type', null, 'Name a pgledger.transaction_type.');
+  end if;
+  if not coalesce(request.shortfall in ('REFUSE', 'PARTIAL', 'DEBT', 'FORCE'), false) then
+    perform pgledger._reject('shortfall', request.shortfall,
+      'One of REFUSE, PARTIAL, DEBT, FORCE.');
   end if;
   if request.announced is null then
     perform pgledger._reject('is_active', null, 'true posts at once, false announces.');

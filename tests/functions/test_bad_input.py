@@ -40,6 +40,7 @@ NO_UNITS = [
     Jsonb({str(n): n for n in range(101)}),
 ]
 NO_INSTANT = [None, "infinity", "-infinity"]
+NO_BATCH = [None, []]
 OWN_KEYS = ["#", "#1", "#auto-1", "#" + "x" * 254]
 
 # A call of every public function that would be accepted, on the account that the fixture fills.
@@ -48,6 +49,11 @@ GOOD: dict[str, dict[str, object]] = {
     "add_transaction": {"account_id": "a", "amount": 1, "type": "GRANT"},
     "spend": {"account_id": "a", "amount": 1},
     "top_up": {"account_id": "a", "amount": 1},
+    "post_batch": {"account_ids": ["a"], "amounts": [1], "types": ["GRANT"], "atomic": True},
+    "post_batch_json": {
+        "items": Jsonb([{"account_id": "a", "amount": 1, "type": "GRANT"}]),
+        "atomic": True,
+    },
     "grant_credits": {"account_id": "a", "amount": 1},
     "enable_transaction": {"account_id": "a", "key": "pending"},
     "cancel_transaction": {"account_id": "a", "key": "pending"},
@@ -98,6 +104,24 @@ ALL_ACCOUNTS = {"list_events", "verify"}
 
 # What each parameter refuses, whatever the function; below, where a function differs.
 REFUSED: dict[str, list[Any]] = {
+    "amounts": [*NO_BATCH, *([bad] for bad in NO_AMOUNT)],
+    "atomic": [None],
+    "ceiling_balances": [[], [1], [LOWEST], [1, 1]],
+    "codes": [[], ["m"], [""], ["m", "m"]],
+    "external_ids": [[], *([bad] for bad in NO_LABEL)],
+    "items": [
+        None,
+        *(Jsonb(bad) for bad in ({}, [1], [{"reference_id": "x"}], [{"account_id": 1}], "x", 1)),
+        Jsonb([{"account_id": "a", "amount": 1.5, "type": "GRANT"}]),
+        Jsonb([{"account_id": "a", "amount": 2**63, "type": "GRANT"}]),
+        Jsonb([{"account_id": "a", "amount": 1, "type": "grant"}]),
+        Jsonb([{}]),
+    ],
+    "keys": [[], *([bad] for bad in (*NO_LABEL, *OWN_KEYS))],
+    "priorities": [[], [1, 1]],
+    "reference_ids": [[], *([bad] for bad in NO_LABEL)],
+    "types": [*NO_BATCH, [None], [""], ["grant"]],
+    "shortfalls": [[], [""], ["partial"], [HUGE]],
     "account_id": NO_ACCOUNT,
     "account_ids": [None, [], [None], ["b", "b"]],
     "amount": NO_CREDIT,
@@ -147,6 +171,10 @@ REFUSED: dict[str, list[Any]] = {
     "debt_floor": [0, 1, HIGHEST],
 }
 REFUSED_BY: dict[tuple[str, str], list[Any]] = {
+    ("post_batch", "account_ids"): [*NO_BATCH, ["a", "a"], *([bad] for bad in NO_ACCOUNT)],
+    ("post_batch", "expires_at"): [[], ["infinity"], ["-infinity"], ["2000-01-01"]],
+    ("post_batch", "quantities"): [[], [Jsonb({"in": 1})], [Jsonb({})]],
+    ("post_batch", "metadata"): [[], *([bad] for bad in NO_METADATA)],
     ("add_transaction", "amount"): NO_AMOUNT,
     ("enable_transaction", "amount"): [0, -1, -HIGHEST, LOWEST],
     ("enable_transaction", "key"): [None, *NO_LABEL, *OWN_KEYS, "unknown"],
@@ -177,6 +205,15 @@ REFUSED_BY: dict[tuple[str, str], list[Any]] = {
 }
 # Any value of these is an answer.
 FREE: dict[str, list[Any]] = {
+    "atomic": [True, False],
+    "ceiling_balances": [None, [None], [HIGHEST]],
+    "codes": [None, [None]],
+    "external_ids": [None, [None], ["x" * 255]],
+    "items": [Jsonb([])],
+    "keys": [None, [None], ["x" * 255]],
+    "priorities": [None, [None], [0], [2**31 - 1]],
+    "reference_ids": [None, [None], ["x" * 255]],
+    "shortfalls": [None, [None], ["REFUSE"], ["PARTIAL"], ["DEBT"], ["FORCE"]],
     "before_seq": [None, 0, -1, LOWEST, HIGHEST],
     "fail_insufficient_credits": [None, True, False],
     "raise_refusals": [None, True, False],
@@ -205,6 +242,9 @@ FREE: dict[str, list[Any]] = {
     "time_zone": ["UTC", "Europe/Berlin", "America/St_Johns"],
 }
 FREE_BY: dict[tuple[str, str], list[Any]] = {
+    ("post_batch", "expires_at"): [None, [None], ["2200-01-01"]],
+    ("post_batch", "metadata"): [None, [None], [Jsonb({})]],
+    ("post_batch", "quantities"): [None, [None]],
     ("set_price", "code"): ["x" * 255, " ", "\u2028", "m"],
     ("set_price", "prices"): [Jsonb({"x" * 255: "1e39"}), Jsonb({str(n): 0 for n in range(100)})],
     ("price", "quantities"): [Jsonb({"in": 0}), Jsonb({"in": 1e-40}), Jsonb({"in": 2**63 - 1})],
@@ -321,6 +361,9 @@ def cases() -> Iterator[tuple[str, str]]:
         "get_plan": "account_id",
         "set_spending_cap": "account_id amount period time_zone",
         "get_spending_cap": "account_id",
+        "post_batch": "account_ids amounts types keys reference_ids metadata shortfalls"
+        " external_ids ceiling_balances expires_at priorities codes quantities atomic",
+        "post_batch_json": "items atomic",
         "set_price": "code prices rounding valid_from metadata",
         "price": "code quantities at",
         "list_prices": "limit_count",

@@ -1,0 +1,24 @@
+create or replace function pgledger._post_item(request pgledger._request)
+returns pgledger.posting
+language plpgsql
+as $$
+begin
+  if pgledger._is_plain(
+      request.shortfall, request.external_id, request.ceiling_balance, request.credits_expire_at,
+      request.priority)
+    and pgledger._is_well_formed(
+      request.amount, request.type, request.key, request.reference, request.metadata,
+      request.usage)
+  then
+    return pgledger._post(
+      request.account_id, request.amount, request.type, request.key, request.reference,
+      request.metadata, request.shortfall, request.raise_refusals, request.usage);
+  end if;
+  return pgledger._post_under_lock(request);
+end;
+$$;
+
+comment on function pgledger._post_item(pgledger._request) is
+  'Posts one movement of a batch as the verb of its own would. Private.';
+
+revoke all on function pgledger._post_item(pgledger._request) from public;

@@ -1,0 +1,53 @@
+-- What _post does for one movement, for all those of a batch at once: one UPDATE of the balance
+-- rows and one INSERT into the journal. All rows are locked, so what was judged stays true, the
+-- keys included. No plan but by index: one made while the tables were small would be kept.
+create or replace function pgledger._post_together(
+  requests pgledger._request[], hots pgledger.balances[], places tid[], apart text[]
+) returns setof pgledger.posting
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+  v_now timestamptz := clock_timestamp();
+begin
+  return query
+  with judged as materialized (
+    select t.*
+    from pgledger._judge_together(requests, hots, places, apart, v_now) t
+  ), moved as (
+    update pgledger.balances b
+    set balance = j.running_balance, seq = j.seq, updated_at = j.posted_at,
+        pool = b.pool + case when b.head_lot is null then j.total else 0 end,
+        head_left = b.head_left + j.total, cap_left = b.cap_left + least(j.total, 0)
+    from judged j
+    where b.account_id = j.account_id and b.ctid = j.place and j.fits and j.is_last
+  ), entered as (
+    insert into pgledger.transactions (
+      account_id, seq, amount, running_balance, created_at, type, reference, metadata, lot, usage,
+      key)
+    select j.account_id, j.seq, j.amount, j.running_balance, j.posted_at, j.type, j.reference,
+      j.metadata, j.head_lot, j.usage, j.key
+    from judged j
+    where j.fits
+  )
+  select j.account_id, coalesce(j.key, '#' || j.seq), j.seq, j.type, j.amount, j.amount,
+    a.running_balance, a.running_balance, a.running_balance - j.held,
+    case when j.fits then 'POSTED' end, false, null::text, j.posted_at, null::jsonb
+  from judged j
+  cross join lateral (
+    values (case when j.fits then j.running_balance::bigint end)) a (running_balance)
+  order by j.item;
+end;
+$$;
+
+comment on function pgledger._post_together(
+  pgledger._request[], pgledger.balances[], tid[], text[]) is
+  'Posts those movements of a batch that can be posted without looking at them one by one, under '
+  'the locks of all their accounts: an answer for each, without a status for those left to be '
+  'posted. Private.';
+
+revoke all on function pgledger._post_together(
+  pgledger._request[], pgledger.balances[], tid[], text[]) from public;

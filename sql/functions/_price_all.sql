@@ -1,0 +1,35 @@
+create or replace function pgledger._price_all(requests pgledger._request[])
+returns pgledger._request[]
+language plpgsql stable
+as $$
+declare
+  v_requests pgledger._request[] := requests;
+  v_now timestamptz := clock_timestamp();
+  v_usage jsonb;
+  v_cost bigint;
+  v_place bigint;
+begin
+  for v_place in
+    select r.place
+    from unnest(requests) with ordinality r (
+      account_id, amount, type, key, announced, ceiling_balance, shortfall, reference, external_id,
+      metadata, raise_refusals, expires_at, original_seq, counterparty, counterparty_seq, released,
+      credits_expire_at, priority, extend, usage, place)
+    where r.usage is not null and r.amount is null
+  loop
+    v_usage := v_requests[v_place].usage;
+    continue when not pgledger._is_usage(v_usage ->> 'code', v_usage -> 'quantities');
+    select p.cost, p.usage into v_cost, v_usage
+    from pgledger._priced(v_usage ->> 'code', v_usage -> 'quantities', v_now) p;
+    v_requests[v_place].amount := -v_cost;
+    v_requests[v_place].usage := v_usage;
+  end loop;
+  return v_requests;
+end;
+$$;
+
+comment on function pgledger._price_all(pgledger._request[]) is
+  'The movements of a batch, those priced that are usage: code and quantities as asked for give '
+  'way to the record of what they cost. Left as asked for is what cannot have been used. Private.';
+
+revoke all on function pgledger._price_all(pgledger._request[]) from public;
