@@ -18,6 +18,7 @@ from pytest_postgresql import factories
 from tools.new_migration import dump
 
 from pgledger import embedded, migrate
+from tests.crowds import Crowd, Gather, Tasks, Threads
 from tests.databases import database, psql
 
 Connect = Callable[..., psycopg.Connection[DictRow]]
@@ -104,6 +105,24 @@ def connect(database_url: str) -> Iterator[Connect]:
 def db(connect: Connect) -> psycopg.Connection[DictRow]:
     """One autocommit connection to the test's database, rows as dicts."""
     return connect()
+
+
+@pytest.fixture(params=[Threads, Tasks])
+def gather(request: pytest.FixtureRequest, database_url: str) -> Iterator[Gather]:
+    """Make a batcher with its callers: threads in one run of the test, tasks in the other."""
+    gathered: list[Crowd] = []
+
+    def gather(
+        url: str = database_url,
+        pool: dict[str, Any] | None = None,
+        **options: Any,  # noqa: ANN401 - those of batcher()
+    ) -> Crowd:
+        gathered.append(request.param(url, pool or {}, **options))
+        return gathered[-1]
+
+    yield gather
+    for crowd in gathered:
+        crowd.leave()
 
 
 @pytest.fixture

@@ -4,12 +4,15 @@ The rules are SQL functions in the schema ``pgledger``; :class:`Ledger` and :cla
 call them inside the caller's own transaction.
 """
 
+from pgledger.batching import AsyncBatcher, Batcher
+from pgledger.calls import BatchItem
 from pgledger.client import AsyncLedger, Ledger
 from pgledger.errors import (
     AccountNotEmptyError,
     AccountNotFoundError,
     AccountNotOpenError,
     AppendOnlyError,
+    BatcherClosedError,
     CeilingReachedError,
     ExceedsOriginalError,
     IdempotencyConflictError,
@@ -21,6 +24,7 @@ from pgledger.errors import (
     SpendingCapReachedError,
     TransactionNotFoundError,
     TransactionNotPendingError,
+    refusal_of,
 )
 from pgledger.records import (
     Account,
@@ -64,11 +68,15 @@ __all__ = [
     "AccountPlan",
     "AccountStatus",
     "AppendOnlyError",
+    "AsyncBatcher",
     "AsyncLedger",
     "AutoTopUp",
     "AutoTopUpMode",
     "Balance",
     "BalanceItem",
+    "BatchItem",
+    "Batcher",
+    "BatcherClosedError",
     "CeilingReachedError",
     "ClaimedEvent",
     "Disagreement",
@@ -105,4 +113,5 @@ __all__ = [
     "TransactionType",
     "UnitPrice",
     "UsagePrice",
+    "refusal_of",
 ]

@@ -6,22 +6,19 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 import psycopg
-from psycopg import errors
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from pgledger import calls
+from pgledger.batching import AsyncBatcher, Batcher, Limits
 from pgledger.calls import Call
-from pgledger.errors import translated
+from pgledger.errors import RETRYABLE, translated
 
 if TYPE_CHECKING:
     from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-# Another run of the same transaction may succeed.
-RETRYABLE = (errors.SerializationFailure, errors.DeadlockDetected)
 
 
 class _Operation(Generic[P, R]):
@@ -79,6 +76,7 @@ class _Operations:
     reverse_transaction = _Operation(calls.reverse_transaction)
     revoke_lot = _Operation(calls.revoke_lot)
     transfer = _Operation(calls.transfer)
+    post_batch = _Operation(calls.post_batch)
 
     get_credits = _Operation(calls.get_credits)
     check_credits = _Operation(calls.check_credits)
@@ -162,6 +160,44 @@ class Ledger(_Operations):
         with self.transaction() as ledger:
             return work(ledger)
 
+    def batcher(
+        self,
+        *,
+        max_items: int = 1000,
+        max_delay: float = 0.002,
+        max_queued: int = 10_000,
+        connections: int = 1,
+    ) -> Batcher:
+        """Return a Batcher, a context manager: movements of many threads, posted in few calls.
+
+        Its ``spend`` is that of the ledger and returns, or raises, when the movement is committed.
+        It needs a pool, of which it borrows up to ``connections`` at a time, or a connection in
+        autocommit mode that nobody else uses.
+
+        A movement is sent at once when no batch is under way; what comes meanwhile is sent
+        together, at most ``max_items``, when that batch is back. Only where few have come again,
+        less than half of what the batch before carried, the next one waits for more, at most
+        ``max_delay`` seconds. The movements of an account keep the order in which they were asked
+        for; batches of different accounts may be under way at once on several ``connections``.
+        Beyond ``max_queued`` waiting movements callers line up before theirs is taken in.
+
+        A refusal is only its own caller's. A batch that lost a deadlock is sent again. Any other
+        error of the database, such as a lost connection or psycopg_pool.PoolTimeout, goes to every
+        caller of the batch and leaves open whether it was posted: repeat it by its key. A caller
+        that gives up (a timeout, Ctrl-C) takes its movement back as long as it is not sent.
+        ``close``, at the end of the block, posts what was taken in; later calls raise
+        BatcherClosedError. A batcher does not survive a fork: open one in each process.
+        """
+        _require_own_transactions(self._source, connections)
+        return Batcher(self, self._lent, Limits(max_items, max_delay, max_queued, connections))
+
+    @contextmanager
+    def _lent(self) -> Iterator["Ledger"]:
+        """Yield a ledger on one connection; what it did is committed when the block is over."""
+        _require_own_transactions(self._source)
+        with self._connection() as connection:
+            yield Ledger(connection)
+
     def _attempts(self, attempts: int) -> int:
         return 1 if _in_transaction(self._source) else attempts
 
@@ -223,6 +259,29 @@ class AsyncLedger(_Operations):
         async with self.transaction() as ledger:
             return await work(ledger)
 
+    def batcher(
+        self,
+        *,
+        max_items: int = 1000,
+        max_delay: float = 0.002,
+        max_queued: int = 10_000,
+        connections: int = 1,
+    ) -> AsyncBatcher:
+        """Return an AsyncBatcher: movements of many tasks, posted in few calls.
+
+        An async context manager whose ``spend`` is awaited; otherwise as :meth:`Ledger.batcher`. It
+        belongs to one event loop.
+        """
+        _require_own_transactions(self._source, connections)
+        return AsyncBatcher(self, self._lent, Limits(max_items, max_delay, max_queued, connections))
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator["AsyncLedger"]:
+        """Yield a ledger on one connection; what it did is committed when the block is over."""
+        _require_own_transactions(self._source)
+        async with self._connection() as connection:
+            yield AsyncLedger(connection)
+
     def _attempts(self, attempts: int) -> int:
         return 1 if _in_transaction(self._source) else attempts
 
@@ -240,3 +299,17 @@ def _in_transaction(source: object) -> bool:
         isinstance(source, (psycopg.Connection, psycopg.AsyncConnection))
         and source.info.transaction_status is not TransactionStatus.IDLE
     )
+
+
+def _require_own_transactions(source: object, connections: int = 1) -> None:
+    """Refuse what would not commit each call by itself, or cannot be several connections."""
+    if not isinstance(source, (psycopg.Connection, psycopg.AsyncConnection)):
+        return
+    if connections > 1:
+        raise ValueError("several connections need a pool")
+    status = source.info.transaction_status
+    if not source.autocommit or status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}:
+        raise psycopg.ProgrammingError(
+            "a batcher needs a pool, or a connection in autocommit mode outside a transaction: "
+            "what it answers is committed"
+        )

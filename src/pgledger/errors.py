@@ -6,8 +6,12 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import psycopg
+from psycopg import errors
 
 from pgledger.records import Posting
+
+# Another run of the same transaction may succeed.
+RETRYABLE = (errors.SerializationFailure, errors.DeadlockDetected)
 
 
 class LedgerError(Exception):
@@ -115,6 +119,10 @@ class OutOfRangeError(LedgerError, ValueError):
     """An amount, or the balance it would lead to, is no bigint (22003)."""
 
     sqlstates = ("22003",)
+
+
+class BatcherClosedError(RuntimeError):
+    """The batcher is closed, or has broken down: the movement was not sent, nothing was written."""
 
 
 ERRORS: Mapping[str, type[LedgerError]] = {

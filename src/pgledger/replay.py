@@ -26,8 +26,8 @@ from zlib import crc32
 import psycopg
 
 from pgledger import calls
-from pgledger.client import RETRYABLE, Ledger
-from pgledger.errors import LedgerError, translate
+from pgledger.client import Ledger
+from pgledger.errors import RETRYABLE, LedgerError, translate
 from pgledger.records import Posting, Shortfall
 
 COLUMNS = ("account", "amount", "key", "reference")

@@ -22,6 +22,7 @@ from pgledger.calls.background import (
     list_events,
     run_due,
 )
+from pgledger.calls.batches import BatchItem, BatchShortfall, post_batch
 from pgledger.calls.credits import expiring, lots, revoke_lot
 from pgledger.calls.movements import (
     add_transaction,
@@ -68,6 +69,8 @@ from pgledger.calls.reading import (
 )
 
 __all__ = [
+    "BatchItem",
+    "BatchShortfall",
     "Call",
     "Metadata",
     "Period",
@@ -103,6 +106,7 @@ __all__ = [
     "list_prices",
     "lots",
     "open_account",
+    "post_batch",
     "price",
     "refund",
     "release",

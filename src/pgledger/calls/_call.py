@@ -114,6 +114,9 @@ def _given(required: Mapping[str, object], optional: Mapping[str, object]) -> di
     return {**required, **{name: value for name, value in optional.items() if value is not None}}
 
 
+# psycopg sends a list of texts as text[], which PostgreSQL casts to another array only when told.
+_CASTS = {"types": "::pgledger.transaction_type[]", "priorities": "::integer[]"}
+
 # The columns are a record's fields, by name and in its order, so a row fits its constructor. All
 # names come from this package and records.py, never from a caller.
 
@@ -143,5 +146,5 @@ def _reader(record: type[Record]) -> Callable[[Rows], list[Record]]:
 
 
 def _function(function: str, names: tuple[str, ...]) -> str:
-    arguments = ", ".join(f"{name} => %({name})s" for name in names)
+    arguments = ", ".join(f"{name} => %({name})s{_CASTS.get(name, '')}" for name in names)
     return f"pgledger.{function}({arguments})"

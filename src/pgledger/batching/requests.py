@@ -1,0 +1,114 @@
+"""What can be asked of a batcher, once: a pure function from arguments to a movement of a batch."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import wraps
+from operator import index
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, get_args, overload
+
+from pgledger import calls
+from pgledger.batching.queue import Queue
+from pgledger.calls import BatchItem, Call, Metadata
+from pgledger.records import Posting, Shortfall
+
+if TYPE_CHECKING:
+    from pgledger.batching.asynchronous import AsyncBatcher
+    from pgledger.batching.threaded import Batcher
+
+P = ParamSpec("P")
+
+_MOST = 2**63 - 1
+_SHORTFALLS = (None, *get_args(Shortfall))
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """An item for a batch, and whether its caller wants a refusal raised."""
+
+    item: BatchItem
+    raises: bool
+
+
+# What a batch would read otherwise than the single call goes through that, to be refused.
+Request = Movement | Call[Posting]
+
+
+class _Batched(Generic[P]):
+    """A request as a method: waited for on a Batcher, awaited on an AsyncBatcher."""
+
+    def __init__(self, build: Callable[P, Request]) -> None:
+        self._build = build
+        self.__doc__ = build.__doc__
+
+    @overload
+    def __get__(self, batcher: None, owner: type) -> Callable[P, Request]: ...
+    @overload
+    def __get__(self, batcher: "Batcher", owner: type) -> Callable[P, Posting]: ...
+    @overload
+    def __get__(self, batcher: "AsyncBatcher", owner: type) -> Callable[P, Awaitable[Posting]]: ...
+
+    def __get__(self, batcher: "Batcher | AsyncBatcher | None", owner: type) -> Callable[P, Any]:
+        if batcher is None:
+            return self._build
+
+        @wraps(self._build)
+        def run(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 - a posting, or an awaitable
+            return batcher.run(self._build(*args, **kwargs))
+
+        return run
+
+
+def spend(
+    account_id: str,
+    amount: int,
+    *,
+    key: str | None = None,
+    reference: str | None = None,
+    metadata: Metadata | None = None,
+    shortfall: Shortfall | None = None,
+    raise_refusals: bool | None = None,
+) -> Request:
+    """Spend as Ledger.spend does, together with what others spend; return once it is committed.
+
+    Refusals are those of the single call, and only this caller's. Any other error leaves open
+    whether it was posted: repeat it by its key, so give one.
+    """
+    # In a batch the sign and the shortfall say more than a spend may: a credit, a forced debit.
+    if amount is None or not 0 < index(amount) <= _MOST or shortfall not in _SHORTFALLS:
+        return calls.spend(account_id, amount, shortfall=shortfall)
+    return Movement(
+        BatchItem(
+            account_id,
+            -index(amount),
+            "USAGE",
+            key=key,
+            reference=reference,
+            metadata=None if metadata is None else dict(metadata),
+            shortfall=shortfall,
+        ),
+        raises=raise_refusals is not False,
+    )
+
+
+def post(item: BatchItem, *, raise_refusals: bool | None = None) -> Request:
+    """Post any movement that post_batch takes, together with those of others, as spend does."""
+    return Movement(item, raises=raise_refusals is not False)
+
+
+class Requests:
+    """What a batcher can be asked, and what it tells of itself."""
+
+    _queue: Queue
+
+    spend = _Batched(spend)
+    post = _Batched(post)
+
+    @property
+    def queued(self) -> int:
+        """How many movements were taken in and wait to be sent."""
+        return self._queue.queued
+
+    @property
+    def in_line(self) -> int:
+        """How many callers wait for room: figures above 0 say that the database is behind."""
+        return self._queue.in_line

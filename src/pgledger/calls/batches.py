@@ -1,0 +1,94 @@
+"""The call that posts many movements at once."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from operator import attrgetter
+from typing import Any, Literal
+
+from pgledger.calls._call import Call, Metadata, bigint, instant, integer, jsonb, many
+from pgledger.records import Posting, Shortfall, TransactionType
+
+BatchShortfall = Shortfall | Literal["FORCE"]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchItem:
+    """One movement of a batch, as add_transaction takes it: a debit is negative, in minor units.
+
+    ``shortfall`` is that of spend, or FORCE: whatever the balance, as with
+    ``fail_insufficient_credits=False``. ``expires_at`` and ``priority`` are those of a credit.
+    """
+
+    account_id: str
+    amount: int
+    type: TransactionType
+    key: str | None = None
+    reference: str | None = None
+    metadata: Metadata | None = field(default=None, hash=False)
+    shortfall: BatchShortfall | None = None
+    external_id: str | None = None
+    ceiling_balance: int | None = None
+    expires_at: datetime | None = None
+    priority: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be sent, while it is known whose item it is."""
+        for value in (self.account_id, self.type, self.key, self.reference, self.external_id):
+            _text(value)
+        _text(self.shortfall)
+        bigint(self.amount)
+        instant("expires_at", self.expires_at)
+
+
+def _text(value: str | None) -> str | None:
+    """Send any text as one type: an array is of the type of its first element."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value if value is None else str.__str__(value)
+
+
+def _unchanged(value: object) -> object:
+    return value
+
+
+# Each array of the function: the attribute it is made of, and what is sent for one.
+_REQUIRED: Mapping[str, tuple[str, Callable[[Any], object]]] = {
+    "account_ids": ("account_id", _text),
+    "amounts": ("amount", bigint),
+    "types": ("type", _text),
+}
+_OPTIONAL: Mapping[str, tuple[str, Callable[[Any], object]]] = {
+    "keys": ("key", _text),
+    "reference_ids": ("reference", _text),
+    "metadata": ("metadata", jsonb),
+    "shortfalls": ("shortfall", _text),
+    "external_ids": ("external_id", _text),
+    "ceiling_balances": ("ceiling_balance", bigint),
+    "expires_at": ("expires_at", _unchanged),
+    "priorities": ("priority", integer),
+}
+
+
+def post_batch(items: Iterable[BatchItem], *, atomic: bool | None = None) -> Call[list[Posting]]:
+    """Post many movements in one call; return the posting of each, in the order given.
+
+    The items of an account take effect in that order. A refused item is a posting with status
+    REFUSED (:func:`~pgledger.errors.refusal_of` makes the exception of it) and does not affect the
+    others; with ``atomic`` the first one raises, ``item`` in its details is its place from 1, and
+    nothing is posted. A repeat of the batch is a repeat of each item by its key. The balance rows
+    stay locked until commit: 1,000 items is a good size.
+    """
+    batch = list(items)
+
+    def array(attribute: str, sent: Callable[[Any], object]) -> list[object] | None:
+        values = list(map(attrgetter(attribute), batch))
+        return None if values.count(None) == len(values) else list(map(sent, values))
+
+    return many(
+        Posting,
+        "post_batch",
+        {name: array(*source) or [None] * len(batch) for name, source in _REQUIRED.items()},
+        **{name: array(*source) for name, source in _OPTIONAL.items()},
+        atomic=atomic,
+    )
