@@ -17,6 +17,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 import pgledger
 from pgledger import AsyncLedger, Ledger, calls, errors, records
+from pgledger.calls.batches import ARRAYS
 from tests.conftest import Connect
 from tests.support import Ledger as Db
 from tests.support import let_pass
@@ -65,6 +66,10 @@ def test_every_public_function_of_the_schema_is_an_operation(
         for name, function in inspect.getmembers(calls, inspect.isfunction)
         if name in calls.__all__
     }
+
+    # Arrays are for those who have no records; an array of objects, for those who have no arrays.
+    in_python["post_batch"] = [*ARRAYS, "atomic"]
+    in_sql.pop("post_batch_json", None)
 
     assert {name: sorted(arguments) for name, arguments in in_python.items()} == {
         name: sorted(arguments) for name, arguments in in_sql.items()

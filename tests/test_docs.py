@@ -86,10 +86,22 @@ def test_the_python_of_the_readme_runs(
     db: psycopg.Connection[dict[str, Any]], database_url: str
 ) -> None:
     db.execute("create table answers (seq bigint)")
-    (block,) = blocks(ROOT / "README.md", "python")
+    alone, together = blocks(ROOT / "README.md", "python")
     for _ in range(4):
-        exec(block, {"database_url": database_url})  # noqa: S102 - that is the test
+        exec(alone, {"database_url": database_url})  # noqa: S102 - that is the test
     assert db.execute("select pgledger.get_credits('bob')").fetchone() == {"get_credits": 70}
+    for _ in range(2):
+        exec(together, {"database_url": database_url})  # noqa: S102 - and that
+    assert db.execute("select pgledger.get_credits('bob')").fetchone() == {"get_credits": 20}
+
+
+def test_the_python_of_the_operations_page_runs(
+    database_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (block,) = blocks(ROOT / "docs" / "operations.md", "python")
+    for _ in range(2):
+        exec(block, {"database_url": database_url})  # noqa: S102 - that is the test
+    assert capsys.readouterr().out.splitlines() == ["70", "70", "70", "70"]
 
 
 @pytest.mark.usefixtures("roles")

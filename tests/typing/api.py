@@ -9,10 +9,13 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from pgledger import (
     Account,
     AccountPlan,
+    AsyncBatcher,
     AsyncLedger,
     AutoTopUp,
     Balance,
     BalanceItem,
+    Batcher,
+    BatchItem,
     ClaimedEvent,
     Disagreement,
     Draw,
@@ -115,3 +118,30 @@ async def async_facade(connection: psycopg.AsyncConnection[Any], pool: AsyncConn
         assert_type(tx, AsyncLedger)
 
     _ = ledger.spend("u", 1).balance  # type: ignore[attr-defined]
+
+
+def batches(ledger: Ledger) -> None:
+    item = BatchItem("u", -1, "USAGE", key="k", shortfall="FORCE")
+    assert_type(ledger.post_batch([item], atomic=True), list[Posting])
+    with ledger.batcher(max_items=10, max_delay=0, max_queued=5, connections=2) as batcher:
+        assert_type(batcher, Batcher)
+        assert_type(batcher.spend("u", 1, key="k", shortfall="PARTIAL"), Posting)
+        assert_type(batcher.post(item, raise_refusals=False), Posting)
+        assert_type(batcher.queued, int)
+        batcher.flush()
+
+        batcher.spend("u", "1")  # type: ignore[arg-type]
+        batcher.spend("u", 1, shortfall="FORCE")  # type: ignore[arg-type]
+        batcher.post("u", 1)  # type: ignore[arg-type, call-arg]
+    BatchItem("u", 1, "NO")  # type: ignore[arg-type]
+    ledger.post_batch(item)  # type: ignore[arg-type]
+
+
+async def async_batches(ledger: AsyncLedger) -> None:
+    assert_type(await ledger.post_batch([BatchItem("u", 1, "GRANT")]), list[Posting])
+    async with ledger.batcher() as batcher:
+        assert_type(batcher, AsyncBatcher)
+        assert_type(await batcher.spend("u", 1), Posting)
+        await batcher.flush()
+
+        _ = batcher.spend("u", 1).balance  # type: ignore[attr-defined]

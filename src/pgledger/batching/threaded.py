@@ -72,11 +72,13 @@ class Batcher(Requests):
 
     def close(self) -> None:
         """Take in nothing more, post what was taken in, and return when everybody was told."""
+        if self._process not in {None, os.getpid()}:
+            return  # after a fork: the lock may be held by a thread that is not there
         with self._arrived:
             self._queue.closing = True
             self._arrived.notify_all()
-        if self._process == os.getpid():
-            for thread in self._threads:
+        for thread in self._threads:
+            if thread.ident is not None:
                 thread.join()
 
     def __enter__(self) -> Self:

@@ -53,12 +53,10 @@ def _unchanged(value: object) -> object:
 
 
 # Each array of the function: the attribute it is made of, and what is sent for one.
-_REQUIRED: Mapping[str, tuple[str, Callable[[Any], object]]] = {
+ARRAYS: Mapping[str, tuple[str, Callable[[Any], object]]] = {
     "account_ids": ("account_id", _text),
     "amounts": ("amount", bigint),
     "types": ("type", _text),
-}
-_OPTIONAL: Mapping[str, tuple[str, Callable[[Any], object]]] = {
     "keys": ("key", _text),
     "reference_ids": ("reference", _text),
     "metadata": ("metadata", jsonb),
@@ -80,15 +78,11 @@ def post_batch(items: Iterable[BatchItem], *, atomic: bool | None = None) -> Cal
     stay locked until commit: 1,000 items is a good size.
     """
     batch = list(items)
-
-    def array(attribute: str, sent: Callable[[Any], object]) -> list[object] | None:
-        values = list(map(attrgetter(attribute), batch))
-        return None if values.count(None) == len(values) else list(map(sent, values))
-
-    return many(
-        Posting,
-        "post_batch",
-        {name: array(*source) or [None] * len(batch) for name, source in _REQUIRED.items()},
-        **{name: array(*source) for name, source in _OPTIONAL.items()},
-        atomic=atomic,
-    )
+    arrays = {
+        name: [sent(value) for value in map(attrgetter(attribute), batch)]
+        for name, (attribute, sent) in ARRAYS.items()
+    }
+    required = {name: arrays.pop(name) for name in ("account_ids", "amounts", "types")}
+    # An array of nothing but nulls is one that was not given.
+    given = {name: array for name, array in arrays.items() if array.count(None) < len(array)}
+    return many(Posting, "post_batch", required, atomic=atomic, **given)
