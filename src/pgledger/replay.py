@@ -1,11 +1,12 @@
 """Charge usage events from a CSV file, each of them once, however often the file is run.
 
-Each row is one ``spend``. Its key makes a repeat harmless, so the answer to anything that stops a
-run half-way (a killed process, a lost connection) is to run the file again. Accounts are shared out
-over the connections and the rows of one account stay in the order of the file; what runs short of
-credits is therefore what one connection would have found short. As long as credits only go down
-meanwhile, a run that was cut off and run again ends as one run would have: a row that was charged
-is a replay, and one that was refused meets at most the credits it met before.
+Each row is a spend, posted in one call with a thousand others. Its key makes a repeat harmless, so
+the answer to anything that stops a run half-way (a killed process, a lost connection) is to run the
+file again. Accounts are shared out over the connections and the rows of one account stay in the
+order of the file; what runs short of credits is therefore what one connection would have found
+short. As long as credits only go down meanwhile, a run that was cut off and run again ends as one
+run would have: a row that was charged is a replay, and one that was refused meets at most the
+credits it met before.
 """
 
 import csv
@@ -19,26 +20,27 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count, islice
 from typing import Any, BinaryIO
 from zlib import crc32
 
 import psycopg
 
-from pgledger import calls
+from pgledger.calls import BatchItem
 from pgledger.client import Ledger
-from pgledger.errors import RETRYABLE, LedgerError, translate
+from pgledger.errors import RETRYABLE, refusal_of
 from pgledger.records import Posting, Shortfall
 
 COLUMNS = ("account", "amount", "key", "reference")
 # Rows of one connection in one transaction: enough that a commit costs little, few enough that
 # nobody else waits long for an account.
-CHUNK_ROWS = 100
+CHUNK_ROWS = 1000
 ATTEMPTS = 5
 # A file may be bad from end to end; what is remembered of it stays small.
 PROBLEMS_KEPT = 1000
 LONGEST_LABEL = 255
 SHORT_OF_CREDITS = "LG001"
+MISUSE = "22"
 _MOST = 2**63 - 1
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NOT_UTF8 = re.compile(r"[\ud800-\udfff]")
@@ -104,14 +106,13 @@ class Summary:
             self.bad += 1
             self._name(row)
 
-    def add_outcome(
-        self, event: Event, answer: Posting | LedgerError, *, strict: bool = False
-    ) -> None:
+    def add_outcome(self, event: Event, answer: Posting, *, strict: bool = False) -> None:
         """Count what the ledger answered."""
-        if isinstance(answer, LedgerError):
+        if answer.refusal and answer.refusal.startswith(MISUSE):
             self.bad += 1
-            reason = f"{answer.message}: {answer.hint}" if answer.hint else answer.message
-            self._name(Problem(event.line, reason, answer.sqlstate))
+            error = refusal_of(answer)
+            reason = f"{error.message}: {error.hint}" if error.hint else error.message
+            self._name(Problem(event.line, reason, error.sqlstate))
         elif answer.refusal:
             self.refused[answer.refusal] += 1
             if strict or answer.refusal != SHORT_OF_CREDITS:
@@ -135,7 +136,7 @@ class Summary:
             self.problems.append(problem)
 
 
-Outcome = tuple[Event, Posting | LedgerError]
+Outcome = tuple[Event, Posting]
 Connect = Callable[[], psycopg.Connection[Any]]
 
 
@@ -410,10 +411,7 @@ def _batches(usage: UsageFile, summary: Summary, size: int) -> Iterator[list[Eve
     while batch := list(islice(rows, size)):
         for row in batch:
             summary.add_row(row)
-        events = [row for row in batch if isinstance(row, Event)]
-        # Accounts are locked in the order in which everybody else locks several: code points sort
-        # as collate "C" does. The sort is stable, so the rows of an account stay in order.
-        yield sorted(events, key=lambda event: event.account)
+        yield [row for row in batch if isinstance(row, Event)]
 
 
 def _collect(running: Sequence[Future[list[Outcome]]], summary: Summary) -> None:
@@ -425,49 +423,28 @@ def _collect(running: Sequence[Future[list[Outcome]]], summary: Summary) -> None
 def _charge(
     connection: psycopg.Connection[Any], events: Sequence[Event], shortfall: Shortfall | None
 ) -> list[Outcome]:
-    """Charge some rows in one transaction, or one by one when the database objects to some row."""
-    wanted = [_spend(event, shortfall) for event in events]
-    for attempt in range(1, ATTEMPTS + 1):
+    """Charge some rows in one transaction, or savepoint, again after a conflict."""
+    items = [
+        BatchItem(
+            event.account,
+            -event.amount,
+            "USAGE",
+            key=event.key,
+            reference=event.reference,
+            metadata=event.metadata,
+            shortfall=shortfall,
+        )
+        for event in events
+    ]
+    for attempt in count(1):
         try:
-            with connection.transaction(), connection.pipeline():
-                sent = [connection.execute(call.query, call.arguments) for call in wanted]
-                answers = [
-                    call.result(cursor.fetchall())
-                    for call, cursor in zip(wanted, sent, strict=True)
-                ]
-            return list(zip(events, answers, strict=True))
+            with connection.transaction():
+                postings = Ledger(connection).post_batch(items)
+            break
         except RETRYABLE:
             if attempt == ATTEMPTS:
                 raise
-        except psycopg.Error as error:
-            if translate(error) is None:
-                raise
-            break
-    return [
-        (event, _charge_one(connection, call)) for event, call in zip(events, wanted, strict=True)
-    ]
-
-
-def _charge_one(
-    connection: psycopg.Connection[Any], call: calls.Call[Posting]
-) -> Posting | LedgerError:
-    try:
-        with connection.transaction():
-            return Ledger(connection).run(call)
-    except LedgerError as error:
-        return error
-
-
-def _spend(event: Event, shortfall: Shortfall | None) -> calls.Call[Posting]:
-    return calls.spend(
-        event.account,
-        event.amount,
-        key=event.key,
-        reference=event.reference,
-        metadata=event.metadata,
-        shortfall=shortfall,
-        raise_refusals=False,
-    )
+    return list(zip(events, postings, strict=True))
 
 
 def _csv_words(error: csv.Error) -> str:
