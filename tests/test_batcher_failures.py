@@ -202,12 +202,18 @@ def test_a_locked_account_does_not_fail_the_others_of_its_batch(
     assert first.done()
 
 
-def test_a_privilege_that_is_missing_is_told_to_all_at_once(
-    gather: Gather, funded: Connection
+def test_what_is_wrong_with_the_database_is_told_to_all_at_once(
+    gather: Gather, funded: Connection, connect: Connect
 ) -> None:
     crowd = gather()
     funded.execute("alter function pgledger.post_batch rename to gone")
-    told = errors([crowd.ask("spend", "u", 1) for _ in range(5)])
+    with held(connect(), "u"):
+        first = crowd.ask("spend", "u", 1)
+        wait_for_lock(funded)
+        asked = ask_in_order(crowd, [("u", 1, f"k{n}") for n in range(5)])
+    answers([first])
+    told = errors(asked)
+    assert len(keys(funded)) == 1
     assert {type(error) for error in told} == {database_errors.UndefinedFunction}
 
 

@@ -6,8 +6,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from pgledger import calls
-from pgledger.batching.queue import Batch, Entry, Limits, Queue
+from pgledger.batching.queue import Batch, Entry, Limits, Queue, together
 from pgledger.batching.requests import Request, Requests
 from pgledger.calls import Call
 from pgledger.errors import BatcherClosedError
@@ -101,7 +100,7 @@ class AsyncBatcher(Requests):
         if isinstance(request, Call):
             return await self._ledger.run(request)
         promise: asyncio.Future[Posting] = asyncio.get_running_loop().create_future()
-        entry = Entry(request.item, request.raises, promise)
+        entry = Entry(request, promise)
         self._queue.put(entry)
         self._arrived.set()
         try:
@@ -152,8 +151,8 @@ class AsyncBatcher(Requests):
             while not batch.is_settled:
                 try:
                     async with self._lend() as ledger:
-                        items = batch.send()
-                        postings = await ledger.run(calls.post_batch(items)) if items else []
+                        movements = batch.send()
+                        postings = await ledger.run(together(movements)) if movements else []
                 except Exception as error:  # noqa: BLE001 - it is the callers' to handle
                     batch.failed(error)
                 else:

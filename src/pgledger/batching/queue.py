@@ -8,14 +8,15 @@ movements, once it had a batch full of them, queues up again behind the others.
 
 import copy
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import psycopg
 from psycopg import errors
 
-from pgledger.calls import BatchItem
+from pgledger import calls
+from pgledger.calls import BatchItem, Call
 from pgledger.errors import RETRYABLE, BatcherClosedError, LedgerError, refusal_of
 from pgledger.records import Posting
 
@@ -50,6 +51,18 @@ class Limits:
             raise ValueError("max_delay must be a number of seconds, 0 or more")
 
 
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """An item for a batch, and whether its caller wants a refusal raised.
+
+    ``alone`` makes the call that is made when there is no other item: it costs half as much.
+    """
+
+    item: BatchItem
+    raises: bool
+    alone: Callable[[], Call[Posting]] | None = None
+
+
 class Promise(Protocol):
     """What a future of asyncio and one of threads have in common."""
 
@@ -70,16 +83,20 @@ class Promise(Protocol):
 class Entry:
     """A movement, and the caller who waits for what becomes of it."""
 
-    item: BatchItem
-    raises: bool
+    movement: Movement
     promise: Promise
     sent: bool = False
     withdrawn: bool = False
 
+    @property
+    def account(self) -> str:
+        """Whose movement it is."""
+        return self.movement.item.account_id
+
     def answer(self, posting: Posting) -> None:
         """Tell the caller what the single call would have returned, or raised."""
         # A single call raises a misuse even when it was asked to return refusals.
-        if posting.refusal and (self.raises or posting.refusal.startswith("22")):
+        if posting.refusal and (self.movement.raises or posting.refusal.startswith("22")):
             self.fail(refusal_of(posting))
         elif not self.promise.done():
             self.promise.set_result(posting)
@@ -104,13 +121,13 @@ class Batch:
         """Whether every caller was told."""
         return not self._parts
 
-    def send(self) -> list[BatchItem]:
-        """Return the items of the next part, less those whose callers went away; now it is sent."""
+    def send(self) -> list[Movement]:
+        """Return the next part, less the movements of callers who went away; now it is sent."""
         part = [entry for entry in self._parts[-1] if not entry.withdrawn]
         for entry in part:
             entry.sent = True
         self._parts[-1] = part
-        return [entry.item for entry in part]
+        return [entry.movement for entry in part]
 
     def posted(self, postings: Sequence[Posting]) -> None:
         """Tell the callers of a part that is committed."""
@@ -143,6 +160,14 @@ class Batch:
                 told = _unknown() if entry.sent else _not_sent(error)
                 told.__cause__ = error
                 entry.fail(told)
+
+
+def together(movements: Sequence[Movement]) -> Call[list[Posting]]:
+    """Return the call that posts some movements."""
+    if len(movements) == 1 and movements[0].alone is not None:
+        alone = movements[0].alone()
+        return Call(alone.query, alone.arguments, lambda rows: [alone.result(rows)])
+    return calls.post_batch(movement.item for movement in movements)
 
 
 class Queue:
@@ -191,7 +216,7 @@ class Queue:
     def _admit(self) -> None:
         while self._line and self.queued < self.limits.max_queued:
             entry, _ = self._line.popitem(last=False)
-            account = entry.item.account_id
+            account = entry.account
             self._lanes.setdefault(account, OrderedDict())[entry] = None
             if account not in self._under_way:
                 self._next.setdefault(account)
@@ -203,7 +228,7 @@ class Queue:
             return
         entry.withdrawn = True
         self.unsettled.discard(entry)
-        account = entry.item.account_id
+        account = entry.account
         if entry in self._line:
             del self._line[entry]
         elif entry in self._lanes.get(account, ()):  # or in a batch that waits for a connection
@@ -257,7 +282,7 @@ class Queue:
         """Forget a batch whose callers were told; its accounts may be sent again."""
         for entry in batch.entries:
             self.unsettled.discard(entry)
-            account = entry.item.account_id
+            account = entry.account
             self._under_way.discard(account)
             if account in self._lanes:
                 self._next.setdefault(account)

@@ -1,13 +1,12 @@
 """What can be asked of a batcher, once: a pure function from arguments to a movement of a batch."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from operator import index
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, get_args, overload
 
 from pgledger import calls
-from pgledger.batching.queue import Queue
+from pgledger.batching.queue import Movement, Queue
 from pgledger.calls import BatchItem, Call, Metadata
 from pgledger.records import Posting, Shortfall
 
@@ -19,14 +18,6 @@ P = ParamSpec("P")
 
 _MOST = 2**63 - 1
 _SHORTFALLS = (None, *get_args(Shortfall))
-
-
-@dataclass(frozen=True, slots=True)
-class Movement:
-    """An item for a batch, and whether its caller wants a refusal raised."""
-
-    item: BatchItem
-    raises: bool
 
 
 # What a batch would read otherwise than the single call goes through that, to be refused.
@@ -76,17 +67,16 @@ def spend(
     # In a batch the sign and the shortfall say more than a spend may: a credit, a forced debit.
     if amount is None or not 0 < index(amount) <= _MOST or shortfall not in _SHORTFALLS:
         return calls.spend(account_id, amount, shortfall=shortfall)
+    given: dict[str, Any] = {
+        "key": key,
+        "reference": reference,
+        "metadata": None if metadata is None else dict(metadata),
+        "shortfall": shortfall,
+    }
     return Movement(
-        BatchItem(
-            account_id,
-            -index(amount),
-            "USAGE",
-            key=key,
-            reference=reference,
-            metadata=None if metadata is None else dict(metadata),
-            shortfall=shortfall,
-        ),
+        BatchItem(account_id, -index(amount), "USAGE", **given),
         raises=raise_refusals is not False,
+        alone=partial(calls.spend, account_id, amount, **given, raise_refusals=False),
     )
 
 

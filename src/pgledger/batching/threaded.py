@@ -8,8 +8,7 @@ from threading import Condition, Lock, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from pgledger import calls
-from pgledger.batching.queue import Batch, Entry, Limits, Queue
+from pgledger.batching.queue import Batch, Entry, Limits, Queue, together
 from pgledger.batching.requests import Request, Requests
 from pgledger.calls import Call
 from pgledger.errors import BatcherClosedError
@@ -98,7 +97,7 @@ class Batcher(Requests):
         self._require_process()
         if isinstance(request, Call):
             return self._ledger.run(request)
-        entry = Entry(request.item, request.raises, promise := Future[Posting]())
+        entry = Entry(request, promise := Future[Posting]())
         try:
             with self._arrived:
                 self._queue.put(entry)
@@ -146,8 +145,8 @@ class Batcher(Requests):
                 try:
                     with self._lend() as ledger:
                         with self._arrived:
-                            items = batch.send()
-                        postings = ledger.run(calls.post_batch(items)) if items else []
+                            movements = batch.send()
+                        postings = ledger.run(together(movements)) if movements else []
                 except Exception as error:  # noqa: BLE001 - it is the callers' to handle
                     batch.failed(error)
                 else:
