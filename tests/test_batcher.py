@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -172,6 +173,69 @@ def test_an_error_is_that_of_the_single_call_and_of_its_caller_alone(
     for part in ("sqlstate", "details", "hint", "message"):
         assert getattr(together, part, None) == getattr(alone.value, part, None)
     assert keys(funded) == ["taken", "first", "k0", "k1", "k2"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param({"code": "unknown"}, id="unknown code"),
+        pytest.param({"code": None}, id="no code"),
+        pytest.param({"quantities": None}, id="no quantities"),
+        pytest.param({"quantities": {}}, id="empty quantities"),
+        pytest.param({"quantities": {"pixel": 1}}, id="unknown unit"),
+        pytest.param({"quantities": {"token": -1}}, id="negative"),
+        pytest.param({"quantities": {"token": 1.5}}, id="a float"),
+        pytest.param({"quantities": {"token": Decimal("NaN")}}, id="no number"),
+        pytest.param({"quantities": {"token": Decimal("1e30")}}, id="beyond bigint"),
+        pytest.param({"quantities": {"token": 3000}}, id="short of credits"),
+        pytest.param({"key": "taken"}, id="key taken"),
+        pytest.param({"shortfall": "FORCE"}, id="force"),
+    ],
+)
+def test_an_error_of_a_usage_is_that_of_the_single_call_and_of_its_caller_alone(
+    gather: Gather, funded: Connection, connect: Connect, arguments: dict[str, Any]
+) -> None:
+    funded.execute("""select pgledger.set_price('small', '{"token": 0.5}')""")
+    funded.execute("select pgledger.spend('v', 5, 'taken')")
+    given: dict[str, Any] = {"code": "small", "quantities": {"token": 10}, "key": "bad"} | arguments
+    with pytest.raises(Exception) as alone:  # noqa: PT011 - whatever it is
+        Ledger(connect()).spend_usage("v", **given)
+
+    crowd = gather()
+    with held(connect(), "u"):
+        first = crowd.ask("spend", "u", 1, key="first")
+        wait_for_lock(funded)
+        bad = crowd.ask("spend_usage", "v", **given)
+        others = ask_in_order(crowd, [("v", 1, "a"), ("u", 1, "b")])
+    answers([first, *others])
+    (together,) = errors([bad])
+    assert type(together) is type(alone.value)
+    if not isinstance(together, psycopg.Error):
+        assert getattr(together, "message", None) == getattr(alone.value, "message", None)
+        assert getattr(together, "hint", None) == getattr(alone.value, "hint", None)
+    assert sorted(keys(funded, "v")) == ["a", "taken"]
+
+
+def test_a_usage_is_priced_with_the_others(
+    gather: Gather, funded: Connection, connect: Connect
+) -> None:
+    funded.execute("""select pgledger.set_price('small', '{"token": 0.5}')""")
+    crowd = gather()
+    with held(connect(), "u"):
+        asked = [crowd.ask("spend", "u", 1, key="first")]
+        wait_for_lock(funded)
+        asked += [
+            crowd.ask("spend_usage", "u", "small", {"token": Decimal("10.5")}, key=f"k{n % 3}")
+            for n in range(9)
+        ]
+    postings = answers(asked)
+    assert [posting.amount for posting in postings[1:]] == [-6] * 9
+    assert sum(posting.replayed for posting in postings) == 6
+    found = Ledger(funded).get_transaction("u", "k0")
+    assert found is not None
+    assert found.usage is not None
+    assert found.usage["breakdown"]["token"]["quantity"] == Decimal("10.5")
+    assert unsound(funded) == []
 
 
 def test_what_is_no_text_is_refused_before_it_can_spoil_a_batch(

@@ -126,12 +126,14 @@ def batches(ledger: Ledger) -> None:
     with ledger.batcher(max_items=10, max_delay=0, max_queued=5, connections=2) as batcher:
         assert_type(batcher, Batcher)
         assert_type(batcher.spend("u", 1, key="k", shortfall="PARTIAL"), Posting)
+        assert_type(batcher.spend_usage("u", "code", {"token": 1}, key="k"), Posting)
         assert_type(batcher.post(item, raise_refusals=False), Posting)
         assert_type(batcher.queued, int)
         batcher.flush()
 
         batcher.spend("u", "1")  # type: ignore[arg-type]
         batcher.spend("u", 1, shortfall="FORCE")  # type: ignore[arg-type]
+        batcher.spend_usage("u", "code", {"token": 0.5})  # type: ignore[dict-item]
         batcher.post("u", 1)  # type: ignore[arg-type, call-arg]
     BatchItem("u", 1, "NO")  # type: ignore[arg-type]
     ledger.post_batch(item)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, get_args, overload
 
 from pgledger import calls
 from pgledger.batching.queue import Movement, Queue
-from pgledger.calls import BatchItem, Call, Metadata
+from pgledger.calls import BatchItem, Call, Metadata, Quantities
 from pgledger.records import Posting, Shortfall
 
 if TYPE_CHECKING:
@@ -80,6 +80,34 @@ def spend(
     )
 
 
+def spend_usage(
+    account_id: str,
+    code: str,
+    quantities: Quantities,
+    *,
+    key: str | None = None,
+    reference: str | None = None,
+    metadata: Metadata | None = None,
+    shortfall: Shortfall | None = None,
+    raise_refusals: bool | None = None,
+) -> Request:
+    """Price and spend as Ledger.spend_usage does, together with what others spend, as spend."""
+    if code is None or quantities is None or shortfall not in _SHORTFALLS:
+        return calls.spend_usage(account_id, code, quantities, shortfall=shortfall)
+    given: dict[str, Any] = {
+        "key": key,
+        "reference": reference,
+        "metadata": None if metadata is None else dict(metadata),
+        "shortfall": shortfall,
+    }
+    used = dict(quantities)
+    return Movement(
+        BatchItem(account_id, None, "USAGE", code=code, quantities=used, **given),
+        raises=raise_refusals is not False,
+        alone=partial(calls.spend_usage, account_id, code, used, **given, raise_refusals=False),
+    )
+
+
 def post(item: BatchItem, *, raise_refusals: bool | None = None) -> Request:
     """Post any movement that post_batch takes, together with those of others, as spend does."""
     return Movement(item, raises=raise_refusals is not False)
@@ -91,6 +119,7 @@ class Requests:
     _queue: Queue
 
     spend = _Batched(spend)
+    spend_usage = _Batched(spend_usage)
     post = _Batched(post)
 
     @property

@@ -3,10 +3,21 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from operator import attrgetter
+from decimal import Decimal
+from operator import attrgetter, index
 from typing import Any, Literal
 
-from pgledger.calls._call import Call, Metadata, bigint, instant, integer, jsonb, many
+from pgledger.calls._call import (
+    Call,
+    Metadata,
+    Quantities,
+    bigint,
+    instant,
+    integer,
+    jsonb,
+    many,
+    numbers,
+)
 from pgledger.records import Posting, Shortfall, TransactionType
 
 BatchShortfall = Shortfall | Literal["FORCE"]
@@ -17,11 +28,13 @@ class BatchItem:
     """One movement of a batch, as add_transaction takes it: a debit is negative, in minor units.
 
     ``shortfall`` is that of spend, or FORCE: whatever the balance, as with
-    ``fail_insufficient_credits=False``. ``expires_at`` and ``priority`` are those of a credit.
+    ``fail_insufficient_credits=False``. ``expires_at`` and ``priority`` are those of a credit. With
+    a ``code`` and ``quantities``, ``amount`` None and the type USAGE it is priced as spend_usage
+    does.
     """
 
     account_id: str
-    amount: int
+    amount: int | None
     type: TransactionType
     key: str | None = None
     reference: str | None = None
@@ -31,13 +44,19 @@ class BatchItem:
     ceiling_balance: int | None = None
     expires_at: datetime | None = None
     priority: int | None = None
+    code: str | None = None
+    quantities: Quantities | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be sent, while it is known whose item it is."""
         for value in (self.account_id, self.type, self.key, self.reference, self.external_id):
             _text(value)
         _text(self.shortfall)
+        _text(self.code)
         bigint(self.amount)
+        for number in (self.quantities or {}).values():
+            if not isinstance(number, Decimal):
+                index(number)
         instant("expires_at", self.expires_at)
 
 
@@ -65,6 +84,8 @@ ARRAYS: Mapping[str, tuple[str, Callable[[Any], object]]] = {
     "ceiling_balances": ("ceiling_balance", bigint),
     "expires_at": ("expires_at", _unchanged),
     "priorities": ("priority", integer),
+    "codes": ("code", _text),
+    "quantities": ("quantities", numbers),
 }
 
 
