@@ -31,6 +31,9 @@ class _Batched(Generic[P]):
         self._build = build
         self.__doc__ = build.__doc__
 
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
     @overload
     def __get__(self, batcher: None, owner: type) -> Callable[P, Request]: ...
     @overload
@@ -46,6 +49,8 @@ class _Batched(Generic[P]):
         def run(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 - a posting, or an awaitable
             return batcher.run(self._build(*args, **kwargs))
 
+        # Found there from now on: to make it again would be a tenth of what a call costs here.
+        vars(batcher)[self._name] = run
         return run
 
 
