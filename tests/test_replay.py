@@ -225,14 +225,14 @@ def test_what_runs_short_is_what_one_after_the_other_would_run_short(
     connections: int,
     shortfall: Shortfall,
 ) -> None:
-    rows = some_rows(1500, accounts=12, seed=connections)
-    funded(**{f"user-{n}": 1500 for n in range(12)})
+    rows = some_rows(5000, accounts=12, seed=connections)
+    funded(**{f"user-{n}": 5000 for n in range(12)})
     summary = charge(as_csv(rows), connections=connections, shortfall=shortfall)
-    expected = sequentially(rows, 1500, shortfall)
+    expected = sequentially(rows, 5000, shortfall)
     assert used(db) == expected
-    assert summary.rows == 1500
+    assert summary.rows == 5000
     assert summary.credits == sum(expected.values())
-    assert summary.charged + summary.refused["LG001"] == 1500
+    assert summary.charged + summary.refused["LG001"] == 5000
     assert summary.refused["LG001"] > 0
     assert summary.problems == []
     assert db.execute("select * from pgledger.verify()").fetchall() == []
@@ -241,11 +241,11 @@ def test_what_runs_short_is_what_one_after_the_other_would_run_short(
 def test_an_account_is_charged_in_the_order_of_the_file(
     charge: Charge, db: psycopg.Connection[DictRow], funded: Callable[..., None]
 ) -> None:
-    rows = [(f"user-{n % 7}", 1) for n in range(1400)]
+    rows = [(f"user-{n % 7}", 1) for n in range(7000)]
     funded(**{f"user-{n}": 1000 for n in range(7)})
     charge(as_csv(rows), connections=4)
     for account in range(7):
-        assert charged_keys(db, f"user-{account}") == [f"req-{n}" for n in range(account, 1400, 7)]
+        assert charged_keys(db, f"user-{account}") == [f"req-{n}" for n in range(account, 7000, 7)]
 
 
 def test_a_second_run_charges_nothing_twice(
@@ -372,7 +372,7 @@ def test_without_keys_a_file_with_a_bad_row_is_not_charged_because_mending_it_wo
     "bad",
     [
         pytest.param(b"u1,x,k9\n", id="a bad row"),
-        pytest.param(b"u1,1000,k9\n", id="insufficient credits"),
+        pytest.param(b"u1,2000,k9\n", id="insufficient credits"),
         pytest.param(b"u1,6,k1\n", id="a conflict"),
         pytest.param(b"u1,6,k9," + os.urandom(80_000).hex().encode() + b"\n", id="the database"),
     ],
@@ -380,14 +380,14 @@ def test_without_keys_a_file_with_a_bad_row_is_not_charged_because_mending_it_wo
 def test_strict_charges_nothing_when_one_row_cannot_be_charged(
     charge: Charge, funded: Callable[..., None], db: psycopg.Connection[DictRow], bad: bytes
 ) -> None:
-    funded(u1=900)
-    good = b"".join(b"u1,1,k%d,\n" % n for n in range(250))
+    funded(u1=1900)
+    good = b"".join(b"u1,1,k%d,\n" % n for n in range(1250))
     if bad.count(b",") == 2:
         bad = bad.replace(b"\n", b",\n")
     summary = charge(b"account,amount,key,note\n" + good + bad + b"u1,1,last,\n", strict=True)
     assert summary.rolled_back
-    assert (summary.rows, summary.charged, summary.credits) == (252, 0, 0)
-    assert [p.line for p in summary.problems] == [252]
+    assert (summary.rows, summary.charged, summary.credits) == (1252, 0, 0)
+    assert [p.line for p in summary.problems] == [1252]
     assert used(db) == {}
 
 
@@ -434,14 +434,14 @@ def test_killed_at_any_moment_and_run_again_it_ends_as_if_nothing_had_happened(
     funded: Callable[..., None],
     tmp_path: Path,
 ) -> None:
-    rows = some_rows(6000, accounts=40, seed=5)
-    expected = sequentially(rows, 2000)
-    funded(**{f"user-{n}": 2000 for n in range(40)})
+    rows = some_rows(30_000, accounts=40, seed=5)
+    expected = sequentially(rows, 10_000)
+    funded(**{f"user-{n}": 10_000 for n in range(40)})
     file = tmp_path / "usage.csv"
     file.write_bytes(as_csv(rows))
     arguments = [str(file), "--connections", "4", "--json"]
 
-    for count in sorted(random.sample(range(1, 4000), 4)):
+    for count in sorted(random.sample(range(1, 16_000), 4)):
         with replay_process(database_url, *arguments) as process:
             wait_for_spends(db, process, count)
             process.kill()
@@ -454,7 +454,7 @@ def test_killed_at_any_moment_and_run_again_it_ends_as_if_nothing_had_happened(
     summary = json.loads(output)
     assert 0 < before < sum(expected.values())
     assert before + summary["credits"] == sum(expected.values())
-    assert summary["charged"] + summary["replayed"] + summary["refused"]["LG001"] == 6000
+    assert summary["charged"] + summary["replayed"] + summary["refused"]["LG001"] == 30_000
     assert used(db) == expected
     assert any(sum(a for u, a in rows if u == user) > total for user, total in expected.items())
     twice = "select from pgledger.transactions group by account_id, key having count(key) > 1"

@@ -375,6 +375,8 @@ def _shared_out(
         except BaseException:
             for connection in opened:
                 connection.cancel_safe()
+            # What was committed nevertheless is told, too.
+            _collect([future for future in running if future.exception() is None], summary)
             raise
 
 
@@ -414,10 +416,11 @@ def _batches(usage: UsageFile, summary: Summary, size: int) -> Iterator[list[Eve
         yield [row for row in batch if isinstance(row, Event)]
 
 
-def _collect(running: Sequence[Future[list[Outcome]]], summary: Summary) -> None:
-    for future in running:
-        for outcome in future.result():
+def _collect(running: list[Future[list[Outcome]]], summary: Summary) -> None:
+    while running:
+        for outcome in running[0].result():
             summary.add_outcome(*outcome)
+        del running[0]
 
 
 def _charge(
