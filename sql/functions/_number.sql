@@ -1,18 +1,25 @@
 create or replace function pgledger._number(given jsonb, quoted boolean) returns numeric
-language sql immutable parallel safe
-begin atomic
-  select trim_scale(n.number)
-  from (
-    select case
-      when jsonb_typeof(_number.given) = 'number' then _number.given::numeric
-      -- No more than two digits of an exponent, so that nothing is too large to be looked at.
-      when _number.quoted and length(_number.given #>> '{}') <= 100
-        and _number.given #>> '{}' ~ '^([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][-+]?[0-9]{1,2})?$'
-      then (_number.given #>> '{}')::numeric
-    end as number
-  ) n
-  where n.number >= 0 and n.number < 1e40 and scale(trim_scale(n.number)) <= 40;
+language plpgsql immutable parallel safe
+as $$
+declare
+  v_number numeric;
+  v_text text;
+begin
+  if jsonb_typeof(_number.given) = 'number' then
+    v_number := _number.given::numeric;
+  elsif _number.quoted then
+    v_text := _number.given #>> '{}';
+    -- No more than two digits of an exponent, so that nothing is too large to be looked at.
+    if length(v_text) <= 100
+      and v_text ~ '^([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][-+]?[0-9]{1,2})?$'
+    then
+      v_number := v_text::numeric;
+    end if;
+  end if;
+  v_number := trim_scale(v_number);
+  return case when v_number >= 0 and v_number < 1e40 and scale(v_number) <= 40 then v_number end;
 end;
+$$;
 
 comment on function pgledger._number(jsonb, boolean) is
   'A price or quantity, or null when the value cannot be one: a JSON number, or its digits as a '

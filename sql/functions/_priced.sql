@@ -1,3 +1,4 @@
+-- Two statements: joined, all prices would be read for what the planner takes for 100 units.
 create or replace function pgledger._priced(
   code text, quantities jsonb, at timestamptz, out cost bigint, out usage jsonb
 )
@@ -11,10 +12,11 @@ declare
   v_breakdown jsonb;
 begin
   select sum(q.quantity * p.credits_per_unit), min(q.unit) filter (where p.unit is null),
-    jsonb_object_agg(q.unit, jsonb_build_object('quantity', q.quantity)
-      || case when p.unit is null then '{}'::jsonb else jsonb_build_object(
-        'credits_per_unit', p.credits_per_unit,
-        'credits', trim_scale(q.quantity * p.credits_per_unit)) end)
+    jsonb_object_agg(q.unit, case
+      when p.unit is null then jsonb_build_object('quantity', q.quantity)
+      else jsonb_build_object('quantity', q.quantity, 'credits_per_unit', p.credits_per_unit,
+        'credits', trim_scale(q.quantity * p.credits_per_unit))
+    end)
   into v_exact, v_unit, v_breakdown
   from (
     select e.key as unit, trim_scale(e.value::numeric) as quantity
