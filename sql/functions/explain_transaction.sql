@@ -40,6 +40,6 @@ comment on function pgledger.explain_transaction(text, text) is
   'per source, lot null for the pool. Of a credit, where it went; of a reversal, what it gave '
   'back to whom; of an open hold, what it reserves. amount is above 0, minor units; expires_at '
   'is the lot''s as it is now, null where it never expires. No row when there is no such '
-  'transaction. Refuses with 22023 and 22004.';
+  'transaction, or what it used cost nothing. Refuses with 22023 and 22004.';
 
 revoke all on function pgledger.explain_transaction(text, text) from public;
