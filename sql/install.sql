@@ -302,6 +302,8 @@
 \ir functions/_verify_pool.sql
 \ir functions/_verify_plans.sql
 \ir functions/_verify_caps.sql
+\ir functions/_usage_sum.sql
+\ir functions/_verify_usage.sql
 \ir functions/_verify_guard.sql
 \ir functions/verify.sql
 

@@ -389,6 +389,17 @@ def test_an_import_may_come_into_force_later(run: Run, models: Callable[..., str
     assert told.startswith("error: invalid valid_from: ")
 
 
+def test_prices_that_are_to_come_are_told(run: Run, models: Callable[..., str]) -> None:
+    told = "have other prices to come: see pgledger prices list --at\n"
+    run("prices", "set", "acme/painter", "output_image=99", "--valid-from", "2999-01-01T00:00Z")
+    assert load(run, models()).endswith(f"\n3 added\n1 {told}")
+    run("prices", "end", "acme/noisy", "--valid-from", "2999-01-01T00:00Z")
+    assert load(run, models()).endswith(f"\nnothing changed: 3 the same already\n2 {told}")
+    assert json.loads(load(run, models(), "--json"))["followed"] == ["acme/painter", "acme/noisy"]
+    later = ("--valid-from", "2999-01-02T00:00Z")
+    assert told not in load(run, models(), *later)
+
+
 def test_an_import_is_all_or_nothing(
     run: Run, models: Callable[..., str], db: psycopg.Connection[DictRow]
 ) -> None:

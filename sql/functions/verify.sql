@@ -58,6 +58,8 @@ begin atomic
     select q.* from pgledger._verify_plans(s.account_id) q
     union all
     select c.* from pgledger._verify_caps(s.account_id) c
+    union all
+    select g.* from pgledger._verify_usage(s.account_id) g
   ) v
   union all
   select null, g.rule, null, null, g.expected, g.found

@@ -212,6 +212,7 @@ class Comparison:
     ``kept`` are codes that the file has otherwise and does not change, since they came from another
     hand. ``rounding`` tells the rounding that a changed or kept code has, where that is another
     one. ``gone`` are codes that an earlier file of the same format brought and this one does not.
+    ``followed`` are those of the file whose prices end what it brings, since they are to come.
     """
 
     added: list[Offer] = field(default_factory=list)
@@ -220,6 +221,7 @@ class Comparison:
     rounding: dict[str, str] = field(default_factory=dict)
     same: int = 0
     gone: dict[str, Charged] = field(default_factory=dict)
+    followed: list[str] = field(default_factory=list)
 
     @property
     def to_set(self) -> list[str]:
@@ -254,13 +256,15 @@ def compare(
     *,
     only: Collection[str] = (),
     overwrite: bool = False,
+    to_come: Collection[str] = (),
 ) -> Comparison:
     """Tell what the file would change of what the ledger charges.
 
     What was set or ended by another hand than a file of this format stays, so that an exception
-    outlives the next file; ``overwrite`` changes it, too.
+    outlives the next file; ``overwrite`` changes it, too. ``to_come`` are codes with prices that
+    begin later than those of the file would.
     """
-    found = Comparison()
+    found = Comparison(followed=[code for code in file.offers if code in to_come])
     for code, offer in file.offers.items():
         now = charged.get(code)
         if now is None or (overwrite and not now.prices):

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import reduce
 from itertools import groupby
@@ -36,6 +36,7 @@ _Line = tuple[str, str, str, str, str]
 Command = TypeVar("Command", bound=Callable[..., Any])
 # Codes in one page of a list.
 PAGE = 10_000
+_LAST = datetime.max.replace(tzinfo=UTC)
 
 code_argument = click.argument("code")
 rounding_option = click.option(
@@ -259,13 +260,22 @@ class _Import:
 
     def against(self, ledger: Ledger) -> Comparison:
         """Compare it with what the ledger charges, or will, when it would come into force."""
-        known = _rows(ledger, None, self.valid_from, include_past=True)
-        charged = {row.code: Charged("", {}) for row in known} | {
-            code: _charged(list(rows))
-            for code, rows in groupby(_rows(ledger, None, self.valid_from), lambda row: row.code)
+        holding = _rows(ledger, None, self.valid_from)
+        every = _rows(ledger, None, _LAST, include_past=True)
+        # What holds by the clock of the database has begun, whatever the clock is here.
+        begun = max([self.valid_from or datetime.now(UTC), *(row.valid_from for row in holding)])
+        # What was sold once and is not among what holds has ended.
+        charged = {row.code: Charged("", {}) for row in every if row.valid_from <= begun} | {
+            code: _charged(list(rows)) for code, rows in groupby(holding, lambda row: row.code)
         }
         return pricing.compare(
-            self.file, charged, self.rounding, only=self.only, overwrite=self.overwrite
+            self.file,
+            charged,
+            self.rounding,
+            only=self.only,
+            overwrite=self.overwrite,
+            to_come={row.code for row in every if row.valid_from > begun}
+            | {row.code for row in holding if row.valid_until is not None},
         )
 
 
@@ -482,6 +492,7 @@ def _record(wanted: _Import, found: Comparison) -> dict[str, Any]:
         "added": [{"code": offer.code, "prices": offer.prices} for offer in found.added],
         "changed": _changed(found, found.changed),
         "kept": _changed(found, found.kept),
+        "followed": found.followed,
         "same": found.same,
         "gone": [{"code": code, "prices": charged.prices} for code, charged in found.gone.items()],
     }
@@ -550,5 +561,7 @@ def _show_outcome(found: Comparison, *, would: bool, end_gone: bool) -> None:
         )
     if found.kept:
         say(f"{len(found.kept)} kept, set by other means; to change: --overwrite")
+    if found.followed:
+        say(f"{len(found.followed)} have other prices to come: see pgledger prices list --at")
     if found.gone and not end_gone:
         say(f"{len(found.gone)} gone from the file, still sold; to end: --end-gone")
