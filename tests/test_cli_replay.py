@@ -107,3 +107,25 @@ def test_replay_names_the_rows_that_a_spending_cap_refused(
     )
     assert "charged         2  10 credits" in result.stdout
     assert "refused, LG008  1  see above" in result.stdout
+
+
+def test_replay_charges_what_was_used_at_its_price(run: Run, usage: Callable[[str], str]) -> None:
+    run("top-up", "u1", "100")
+    run("prices", "set", "small", "input_token=0.5", "output_token=2")
+    file = usage("account,prompt,completion,model,key\nu1,10,3,small,a\nu1,11,,small,b\n")
+    words = ["--quantity", "input_token=prompt", "--quantity", "output_token=completion"]
+    assert "17 credits" in run("replay", file, *words, "--map", "code=model").stdout
+    assert "replayed  2  charged before" in run("replay", file, *words, "--usage", "small").stdout
+    assert "completion" not in run("history", "u1", "--json").stdout
+
+
+def test_replay_says_what_its_prices_need(run: Run, usage: Callable[[str], str]) -> None:
+    file = usage("account,amount\n")
+    for words, told in (
+        (["--usage", "small"], "--usage needs --quantity"),
+        (["--quantity", "token"], "'token' is not a unit, =, and a column"),
+        (["--quantity", "a=x", "--quantity", "a=y"], "--quantity names a unit twice"),
+        (["--quantity", "a=x", "--usage", "small"], "no column 'x'; found: account, amount"),
+        (["--map", "code=amount"], "--map code: there is no use for it"),
+    ):
+        assert told in failed(run("replay", file, *words), 2)

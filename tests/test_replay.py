@@ -30,8 +30,9 @@ Charge = Callable[..., Summary]
 def charge(database_url: str) -> Charge:
     def charge(content: bytes, **options: Any) -> Summary:  # noqa: ANN401 - replay's own
         summary = Summary()
+        columns = {name: options.pop(name, None) for name in ("names", "code", "quantities")}
         replaying.replay(
-            UsageFile(io.BytesIO(content), options.pop("names", None)),
+            UsageFile(io.BytesIO(content), **columns),
             lambda: psycopg.connect(database_url, autocommit=True),
             summary,
             **options,
@@ -330,6 +331,104 @@ def test_a_chunk_that_lost_a_deadlock_is_charged_again(
     other.commit()
     replaying_thread.join()
     assert (done[0].charged, done[0].credits) == (2, 11)
+
+
+# At their price
+
+
+TOKENS = {"token": "tokens", "page": "pages"}
+
+
+@pytest.fixture
+def priced(db: psycopg.Connection[DictRow]) -> None:
+    db.execute("""select pgledger.set_price('small', '{"token": 0.5, "page": 3}')""")
+    db.execute("""select pgledger.set_price('large', '{"token": 2}')""")
+
+
+@pytest.mark.usefixtures("priced")
+def test_rows_are_charged_what_they_used_by_the_prices_of_their_code(
+    charge: Charge, funded: Callable[..., None], db: psycopg.Connection[DictRow]
+) -> None:
+    funded(u1=100)
+    file = (
+        b"account,model,key,tokens,pages,amount\n"
+        b"u1,small,a,1.5,1,x\nu1,large,b,4,0,x\nu1,large,c,4,,x\nu1,small,d,0,0,x\n"
+    )
+    for charged in (4, 0):
+        summary = charge(file, names={"code": "model"}, quantities=TOKENS)
+        assert (summary.charged, summary.bad, summary.refused) == (charged, 0, {})
+        assert summary.credits == (20 if charged else 0)
+    rows = db.execute("select amount, usage, metadata from pgledger.history('u1')").fetchall()
+    assert [row["amount"] for row in rows] == [0, -8, -8, -4, 100]
+    assert rows[0]["metadata"] == {"amount": "x"}
+    assert rows[1]["usage"]["breakdown"].keys() == {"token"}
+    assert db.execute("select * from pgledger.verify()").fetchall() == []
+
+
+@pytest.mark.usefixtures("priced")
+def test_one_code_may_be_said_for_all_rows(
+    charge: Charge, funded: Callable[..., None], db: psycopg.Connection[DictRow]
+) -> None:
+    funded(u1=100)
+    file = b"account,key,tokens,code\nu1,a,10,17\nu1,b,11,18\n"
+    assert charge(file, code="small", quantities={"token": "tokens"}, strict=True).credits == 11
+    (row,) = db.execute("select metadata from pgledger.history('u1', 1)").fetchall()
+    assert row["metadata"] == {"code": "18"}
+
+
+@pytest.mark.usefixtures("priced")
+def test_rows_that_cannot_be_priced_are_named_and_the_rest_goes_on(
+    charge: Charge, funded: Callable[..., None], db: psycopg.Connection[DictRow]
+) -> None:
+    funded(u1=100)
+    rows = [
+        "u1,small,a,1,",
+        "u1,tiny,b,1,",
+        "u1,large,c,1,1",
+        "u1,small,d,-1,",
+        "u1,small,e,,",
+        "u1,,f,1,",
+        "u1,small,g,900,",
+        "u1,small,a,2,",
+        "u1,small,h,1e39,",
+        "u1,small,i,2,",
+    ]
+    content = "\n".join(["account,code,key,tokens,pages", *rows, ""]).encode()
+    summary = charge(content, quantities=TOKENS)
+    assert (summary.charged, summary.credits, summary.bad) == (2, 2, 4)
+    assert summary.refused == {"LG001": 1, "LG002": 1, "LG011": 2}
+    assert [(p.line, p.reason.split(":")[0], p.sqlstate) for p in summary.problems] == [
+        (3, "price not found", "LG011"),
+        (4, "price not found", "LG011"),
+        (5, "token '-1' is not a number of 0 or more", None),
+        (6, "quantities are empty", None),
+        (7, "code is empty", None),
+        (9, "idempotency conflict", "LG002"),
+        (10, "cost out of range", "22003"),
+    ]
+    assert [p.reason for p in summary.problems if p.sqlstate == "LG011"] == [
+        "price not found: tiny",
+        "price not found: unit page of large",
+    ]
+    assert charged_keys(db, "u1") == ["a", "i"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "no column 'pages'; found: account, tokens.*--quantity page=pages"),
+        ({"code": None, "quantities": {"token": "tokens"}}, "no column 'code'.*--map code=COLUMN"),
+        ({"names": {"amount": "tokens"}}, "--map amount: there is no use"),
+        ({"names": {"code": "tokens"}}, "--map code: there is no use"),
+        ({"names": {"code": "tokens"}, "code": None, "quantities": None}, "--map code: there is"),
+    ],
+)
+def test_a_priced_file_needs_the_columns_of_its_quantities_and_no_amount(
+    options: dict[str, Any], words: str
+) -> None:
+    given: dict[str, Any] = {"code": "small", "quantities": TOKENS} | options
+    with pytest.raises(ReplayError, match=words):
+        UsageFile(io.BytesIO(b"account,tokens\nu1,5\n"), **given)
 
 
 # Without keys

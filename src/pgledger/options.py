@@ -385,6 +385,26 @@ class Units(click.ParamType[tuple[str, Decimal]]):
             self.fail(f"{shorten(unit)[1:-1]}: {error}", param, ctx)
 
 
+class UnitColumn(click.ParamType[tuple[str, str]]):
+    """Which column of a file counts which unit: ``input_token=prompt_tokens``."""
+
+    name = "unit=column"
+
+    def convert(
+        self,
+        value: str | tuple[str, str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[str, str]:
+        """Read both sides; click may hand over what was read before."""
+        if isinstance(value, tuple):
+            return value
+        unit, _, column = value.partition("=")
+        if not unit or not column:
+            self.fail(f"{shorten(value)} is not a unit, =, and a column", param, ctx)
+        return unit, column
+
+
 AMOUNT = Amount()
 COLUMN = Column()
 DURATION = Duration()
@@ -395,6 +415,7 @@ NUMBER = Number()
 PERIOD = Period()
 SIGNED = Signed()
 UNITS = Units()
+UNIT_COLUMN = UnitColumn()
 WHEN = When()
 
 

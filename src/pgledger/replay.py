@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import count, islice
 from typing import Any, BinaryIO
 from zlib import crc32
@@ -29,9 +30,10 @@ import psycopg
 from pgledger.calls import BatchItem
 from pgledger.client import Ledger
 from pgledger.errors import RETRYABLE, refusal_of
+from pgledger.pricing import parse_number
 from pgledger.records import Posting, Shortfall
 
-COLUMNS = ("account", "amount", "key", "reference")
+COLUMNS = ("account", "amount", "code", "key", "reference")
 # Rows of one connection in one transaction: enough that a commit costs little, few enough that
 # nobody else waits long for an account.
 CHUNK_ROWS = 1000
@@ -46,11 +48,18 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NOT_UTF8 = re.compile(r"[\ud800-\udfff]")
 _REFUSALS = {
     "LG001": "insufficient credits: account {event.account} has {answer.available} available, "
-    "{event.amount} requested",
+    "{requested} requested",
     "LG002": "idempotency conflict: key {event.key} of account {event.account} was used for "
     "another movement",
     "LG004": "account not open: {event.account}",
-    "LG008": "spending cap reached: account {event.account}, {event.amount} requested",
+    "LG008": "spending cap reached: account {event.account}, {requested} requested",
+    "LG011": "price not found: {missing}",
+}
+
+
+_USELESS = {
+    "amount": "there is no use for it where --quantity says what was used",
+    "code": "there is no use for it without --quantity, or with --usage",
 }
 
 
@@ -60,14 +69,16 @@ class ReplayError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One usage event: a row of the file, ready to be charged."""
+    """One usage event: a row of the file, ready to be charged; an amount, or what was used."""
 
     line: int
     account: str
-    amount: int
+    amount: int | None
     key: str
     reference: str | None
     metadata: dict[str, str] | None
+    code: str | None = None
+    quantities: dict[str, Decimal] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +127,7 @@ class Summary:
         elif answer.refusal:
             self.refused[answer.refusal] += 1
             if strict or answer.refusal != SHORT_OF_CREDITS:
-                reason = _REFUSALS.get(answer.refusal, "refused")
-                reason = reason.format(event=event, answer=answer)
-                self._name(Problem(event.line, reason, answer.refusal))
+                self._name(Problem(event.line, _refusal(event, answer), answer.refusal))
         elif answer.replayed:
             self.replayed += 1
         else:
@@ -169,12 +178,23 @@ def shorten(text: str) -> str:
 class UsageFile:
     """A CSV file of usage events, read as a stream: UTF-8, comma-separated, a header first."""
 
-    def __init__(self, file: BinaryIO, names: Mapping[str, str] | None = None) -> None:
-        """Read the header. ``names`` says which column is the account, amount, key or reference.
+    def __init__(
+        self,
+        file: BinaryIO,
+        names: Mapping[str, str] | None = None,
+        *,
+        code: str | None = None,
+        quantities: Mapping[str, str] | None = None,
+    ) -> None:
+        """Read the header. ``names`` says which column is the account, amount, key and so on.
 
-        ``file`` may be a pipe. Raises ReplayError when a column is missing or named twice.
+        With ``quantities``, which says for each unit the column it is counted in, a row is priced:
+        by the prices of ``code``, or of the one in its column code. ``file`` may be a pipe. Raises
+        ReplayError when a column is missing or named twice.
         """
         self._file = file
+        self._code = code
+        self._quantities = dict(quantities or {})
         self._start = file.tell() if file.seekable() else 0
         self._header: list[bytes] = []
         self._names: list[str] = []
@@ -255,20 +275,36 @@ class UsageFile:
         twice = [name for name, count in Counter(self._names).items() if count > 1]
         if twice:
             raise ReplayError(f"column {shorten(twice[0])} is there twice; found: {found}")
-        self._places: dict[str, int | None] = {}
-        for column in COLUMNS:
-            name = names.get(column, column)
-            if name in self._names:
-                self._places[column] = self._names.index(name)
-            elif column in names or column in {"account", "amount"}:
-                raise ReplayError(
-                    f"there is no column {shorten(name)}; found: {found}. "
-                    f"Name the one to use: --map {column}=COLUMN"
-                )
-            else:
-                self._places[column] = None
-        used = set(self._places.values())
+        for column in names.keys() - self._columns:
+            raise ReplayError(f"--map {column}: {_USELESS[column]}")
+        self._places = {
+            column: self._place(names.get(column), column, found) for column in self._columns
+        }
+        self._units = [
+            (unit, self._named(column, f"--quantity {unit}={column}", found))
+            for unit, column in self._quantities.items()
+        ]
+        used = {*self._places.values(), *(place for _, place in self._units)}
         self._rest = [(n, name) for n, name in enumerate(self._names) if n not in used]
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        """The columns with a meaning; the others are metadata, whatever they are called."""
+        if not self._quantities:
+            return ("account", "amount", "key", "reference")
+        return ("account", *(() if self._code else ("code",)), "key", "reference")
+
+    def _place(self, given: str | None, column: str, found: str) -> int | None:
+        if given is None and column not in self._names and column in {"key", "reference"}:
+            return None
+        return self._named(given or column, f"--map {column}=COLUMN", found)
+
+    def _named(self, name: str, option: str, found: str) -> int:
+        if name not in self._names:
+            raise ReplayError(
+                f"there is no column {shorten(name)}; found: {found}. Name the one to use: {option}"
+            )
+        return self._names.index(name)
 
     def _event(self, line: int, values: Sequence[str]) -> Event:
         if len(values) != len(self._names):
@@ -278,17 +314,35 @@ class UsageFile:
                 raise ValueError(f"{shorten(name)[1:-1]} is not UTF-8")
             if "\0" in value:
                 raise ValueError(f"{shorten(name)[1:-1]} has a NUL character")
-        account, amount, key, reference = (
-            None if place is None else values[place] for place in self._places.values()
-        )
+        cells = {
+            column: None if place is None else values[place]
+            for column, place in self._places.items()
+        }
+        key, reference = cells["key"], cells["reference"]
+        priced = bool(self._quantities)
         return Event(
             line,
-            _label("account", account or ""),
-            parse_amount(amount or ""),
+            _label("account", cells["account"] or ""),
+            None if priced else parse_amount(cells["amount"] or ""),
             f"{self._key_prefix}{line}" if key is None else _key(key),
             _label("reference", reference) if reference else None,
             {name: values[n] for n, name in self._rest} or None,
+            self._code or _label("code", cells["code"] or "") if priced else None,
+            self._used(values) if priced else None,
         )
+
+    def _used(self, values: Sequence[str]) -> dict[str, Decimal]:
+        """Return what a row used. What it used none of costs nothing, and need have no price."""
+        used = {}
+        for unit, place in self._units:
+            if values[place].strip():
+                try:
+                    used[unit] = parse_number(values[place])
+                except ValueError as error:
+                    raise ValueError(f"{unit} {error}") from None
+        if not used:
+            raise ValueError("quantities are empty")
+        return {unit: number for unit, number in used.items() if number} or used
 
 
 def replay(
@@ -430,12 +484,14 @@ def _charge(
     items = [
         BatchItem(
             event.account,
-            -event.amount,
+            None if event.amount is None else -event.amount,
             "USAGE",
             key=event.key,
             reference=event.reference,
             metadata=event.metadata,
             shortfall=shortfall,
+            code=event.code,
+            quantities=event.quantities,
         )
         for event in events
     ]
@@ -448,6 +504,17 @@ def _charge(
             if attempt == ATTEMPTS:
                 raise
     return list(zip(events, postings, strict=True))
+
+
+def _refusal(event: Event, answer: Posting) -> str:
+    details = refusal_of(answer).details
+    missing = details.get("unit")
+    return _REFUSALS.get(str(answer.refusal), "refused").format(
+        event=event,
+        answer=answer,
+        requested=details.get("requested"),
+        missing=f"unit {missing} of {event.code}" if missing else event.code,
+    )
 
 
 def _csv_words(error: csv.Error) -> str:

@@ -8,7 +8,7 @@ import click
 from pgledger import replay as replaying
 from pgledger import terminal
 from pgledger.failures import Exit, explained
-from pgledger.options import COLUMN, Session
+from pgledger.options import COLUMN, UNIT_COLUMN, Session
 from pgledger.records import Shortfall
 from pgledger.replay import Summary, UsageFile
 from pgledger.terminal import say_json
@@ -21,8 +21,22 @@ from pgledger.terminal import say_json
     "--map",
     type=COLUMN,
     multiple=True,
-    help="Which column is the account, amount, key or reference, where it is named otherwise, "
-    "such as --map amount=credits. May be repeated.",
+    help="Which column is the account, amount, code, key or reference, where it is named "
+    "otherwise, such as --map amount=credits. May be repeated.",
+)
+@click.option(
+    "quantities",
+    "--quantity",
+    type=UNIT_COLUMN,
+    multiple=True,
+    help="Price the rows: which column counts a unit, such as input_token=prompt_tokens. May be "
+    "repeated.",
+)
+@click.option(
+    "--usage",
+    "code",
+    metavar="CODE",
+    help="Of what the quantities are, where no column code says it.",
 )
 @click.option(
     "--connections",
@@ -41,10 +55,12 @@ from pgledger.terminal import say_json
 def replay(
     session: Session,
     file: BinaryIO,
+    *,
     names: Sequence[tuple[str, str]],
+    quantities: Sequence[tuple[str, str]],
+    code: str | None,
     connections: int,
     shortfall: Shortfall | None,
-    *,
     strict: bool,
 ) -> None:
     """Charge the usage events of a CSV FILE, or of stdin for "-".
@@ -52,6 +68,10 @@ def replay(
     The first line names the columns: account and amount, and usually key and
     reference; all others are kept as metadata. Amounts are positive whole
     minor units.
+
+    With --quantity there is no amount: a row is what was used, of the code in
+    its column code or of --usage, and is charged what that costs when it is
+    charged. A cell may be empty.
 
     A second run charges nothing twice, so what was interrupted is simply run
     again. Without a column "key" the keys are made from the content of the
@@ -66,7 +86,11 @@ def replay(
     """
     if strict and connections > 1:
         raise click.UsageError("--strict is one transaction, so it takes one connection")
-    usage = UsageFile(file, dict(names))
+    if code is not None and not quantities:
+        raise click.UsageError("--usage needs --quantity: how much was used of what")
+    if len(dict(quantities)) < len(quantities):
+        raise click.UsageError("--quantity names a unit twice")
+    usage = UsageFile(file, dict(names), code=code, quantities=dict(quantities))
     summary = Summary()
     try:
         with terminal.progress(file) as progress:
