@@ -34,6 +34,7 @@
 
 \ir schema/schema.sql
 \ir schema/types.sql
+\ir schema/aggregates.sql
 \ir schema/currencies.sql
 \ir schema/accounts.sql
 \ir schema/balances.sql

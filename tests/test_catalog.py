@@ -35,7 +35,7 @@ select p.*, l.lanname as language, p.oid::regprocedure::text as signature,
   obj_description(p.oid, 'pg_proc') as comment
 from pg_proc p
 join pg_language l on l.oid = p.prolang
-where p.pronamespace = 'pgledger'::regnamespace
+where p.pronamespace = 'pgledger'::regnamespace and p.prokind <> 'a'
 order by p.proname
 """
 
@@ -124,6 +124,11 @@ def test_no_function_is_variadic_or_strict_or_a_procedure(db: Ledger) -> None:
     assert functions_with(db, "provariadic <> 0") == []
     assert functions_with(db, "proisstrict") == []
     assert functions_with(db, "prokind <> 'f'") == []
+    assert names(
+        db,
+        "select proname from pg_proc where prokind = 'a' and proname like '\\_%' and pronamespace"
+        " = 'pgledger'::regnamespace",
+    ) == ["_total"]
     assert functions_with(db, "language not in ('sql', 'plpgsql')") == []
 
 
@@ -170,7 +175,7 @@ def test_no_function_catches_what_it_cannot_know(db: Ledger) -> None:
     catching = functions_with(db, r"definition ~* '\mexception\s+when\M'")
     assert catching == [
         "pgledger._auto_top_up(text,text,timestamp with time zone)",
-        "pgledger._post_all(pgledger._request[],boolean)",
+        "pgledger._post_all(pgledger._request[],text[])",
         "pgledger._post_isolated(pgledger._request)",
     ]
     misuse = functions_with(db, r"definition ~* '\mexception\s+when\s+data_exception\M'")

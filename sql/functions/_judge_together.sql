@@ -1,5 +1,6 @@
 -- What a batch asks of an account is judged as one movement of its sum, which is right where all of
--- it goes one way: every balance on the way there lies between the first and the last.
+-- it goes one way: every balance on the way there lies between the first and the last. In bigint,
+-- which amounts below 2^61 in all beside a balance below 2^62 cannot overflow; more does not fit.
 --
 -- FULL, because no nested loop can do such a join, however short the planner takes the arrays for.
 -- A key is looked up by a scalar subquery: of EXISTS the planner could make a hash of all keys.
@@ -8,13 +9,15 @@ create or replace function pgledger._judge_together(
   at timestamptz
 ) returns table (
   item bigint, account_id text, amount bigint, type pgledger.transaction_type, key text,
-  reference text, metadata jsonb, usage jsonb, seq bigint, running_balance numeric, total numeric,
+  reference text, metadata jsonb, usage jsonb, seq bigint, running_balance bigint, total bigint,
   is_last boolean, held bigint, head_lot bigint, place tid, posted_at timestamptz, fits boolean
 )
 language sql stable
 as $$
   with asked as materialized (
-    select r.*
+    select r.*,
+      case when r.amount between -2305843009213693952 / cardinality(_judge_together.requests)
+        and 2305843009213693952 / cardinality(_judge_together.requests) then r.amount end as small
     from unnest(_judge_together.requests) with ordinality r (
       account_id, amount, type, key, announced, ceiling_balance, shortfall, reference, external_id,
       metadata, raise_refusals, expires_at, original_seq, counterparty, counterparty_seq, released,
@@ -25,14 +28,13 @@ as $$
     select a.item, a.account_id, a.amount, a.type, a.key, a.reference, a.metadata, a.usage,
       b.balance, b.held, b.floor, b.low_below, b.top_up_below, b.head_lot, b.head_left, b.cap_left,
       b.attention_at, b.place, greatest(b.updated_at, _judge_together.at) as posted_at,
-      b.seq + row_number() over so_far as seq,
-      b.balance + sum(a.amount) over so_far as running_balance,
-      sum(a.amount) over whole as total,
+      b.seq + row_number() over so_far as seq, pgledger._total(a.small) over so_far as so_far,
+      pgledger._total(a.small) over whole as total,
       row_number() over so_far = count(*) over whole as is_last,
-      bool_and(a.type = 'USAGE') over whole as all_usage,
-      bool_and(a.amount < 0) over whole = bool_or(a.amount < 0) over whole
-      and bool_and(coalesce(
-        pgledger._is_plain(
+      b.balance between -4611686018427387904 and 4611686018427387904 as is_small,
+      pgledger._total(abs(a.small)) over whole as moved,
+      bool_and(coalesce(
+        a.small is not null and (a.type = 'USAGE' or b.cap_left is null) and pgledger._is_plain(
           a.shortfall, a.external_id, a.ceiling_balance, a.credits_expire_at, a.priority)
         and pgledger._is_well_formed(a.amount, a.type, a.key, a.reference, a.metadata, a.usage)
         and (a.key is null or (
@@ -53,15 +55,14 @@ as $$
         rows between unbounded preceding and unbounded following)
   )
   select s.item, s.account_id, s.amount, s.type, s.key, s.reference, s.metadata, s.usage, s.seq,
-    s.running_balance, s.total, s.is_last, s.held, s.head_lot, s.place, s.posted_at,
-    case when s.is_plain and s.attention_at > s.posted_at
+    case when s.is_small then s.balance + s.so_far end, s.total, s.is_last, s.held, s.head_lot,
+    s.place, s.posted_at,
+    case when s.is_plain and s.is_small and s.moved = abs(s.total) and s.attention_at > s.posted_at
         and s.account_id <> all (_judge_together.apart)
-        and s.total between -9223372036854775807 and 9223372036854775807
-      then pgledger._allows(s.balance, s.held, s.floor, s.total::bigint)
-        and pgledger._fits(s.head_lot, s.head_left, s.cap_left, s.total::bigint, s.all_usage)
-        and (s.total >= 0 or not coalesce(pgledger._is_low(
-          (s.balance - s.held + s.total)::bigint, s.total::bigint, s.low_below, s.top_up_below),
-          false))
+        and pgledger._allows(s.balance, s.held, s.floor, s.total)
+        and pgledger._fits(s.head_lot, s.head_left, s.cap_left, s.total, true)
+      then s.total >= 0 or not coalesce(pgledger._is_low(
+        s.balance - s.held + s.total, s.total, s.low_below, s.top_up_below), false)
       else false
     end
   from summed s

@@ -9,18 +9,23 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
 declare
+  v_wanted text[] := array(
+    select distinct u.account_id from unnest(_lock_balances.account_ids) u (account_id));
   v_account_id text;
 begin
-  missing := array(
-    select u.account_id
-    from unnest(_lock_balances.account_ids) u (account_id)
-    where not exists (select from pgledger.balances b where b.account_id = u.account_id));
-  if cardinality(missing) > 0 then
+  missing := '{}';
+  if cardinality(v_wanted) > (
+    select count(*) from pgledger.balances b where b.account_id = any (v_wanted))
+  then
+    missing := array(
+      select u.account_id
+      from unnest(v_wanted) u (account_id)
+      where not exists (select from pgledger.balances b where b.account_id = u.account_id));
     for v_account_id in
-      select distinct u.account_id collate "C"
-      from unnest(_lock_balances.account_ids) u (account_id)
+      select u.account_id
+      from unnest(v_wanted) u (account_id)
       where pgledger._is_label(u.account_id)
-      order by 1
+      order by u.account_id collate "C"
     loop
       perform pgledger._lock_balance(v_account_id);
     end loop;
@@ -30,7 +35,7 @@ begin
   from (
     select b as hot, b.ctid as place
     from pgledger.balances b
-    where b.account_id = any (_lock_balances.account_ids)
+    where b.account_id = any (v_wanted)
     order by b.account_id collate "C"
     for update
   ) l;

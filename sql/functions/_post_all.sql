@@ -1,37 +1,32 @@
-create or replace function pgledger._post_all(requests pgledger._request[], atomic boolean)
-returns setof pgledger.posting
+create or replace function pgledger._post_all(requests pgledger._request[], account_ids text[])
+returns pgledger.posting[]
 language plpgsql
 as $$
 declare
-  v_requests pgledger._request[] := pgledger._price_all(requests);
   v_hots pgledger.balances[];
   v_places tid[];
   v_missing text[];
   v_answers pgledger.posting[];
 begin
   select l.hots, l.places, l.missing into v_hots, v_places, v_missing
-  from pgledger._lock_balances(array(select r.account_id from unnest(requests) r)) l;
+  from pgledger._lock_balances(_post_all.account_ids) l;
   -- What has no balance row yet may have no account either: that is seen to one by one.
-  v_answers := array(
-    select p from pgledger._post_together(v_requests, v_hots, v_places, v_missing) p);
-
-  if exists (select from unnest(v_answers) a where a.status is null) then
-    -- Hardly ever is a movement misused, so one subtransaction does for all of them.
-    begin
-      v_answers := pgledger._post_singly(v_requests, v_answers, false);
-    exception when data_exception then
-      v_answers := pgledger._post_singly(v_requests, v_answers, true);
-    end;
-    if _post_all.atomic then
-      perform pgledger._raise_first(v_answers);
-    end if;
+  v_answers := pgledger._post_together(requests, v_hots, v_places, v_missing);
+  if array_position(v_answers, null) is null then
+    return v_answers;
   end if;
-  return query select a.* from unnest(v_answers) a;
+
+  -- Hardly ever is a movement misused, so one subtransaction does for all of them.
+  begin
+    return pgledger._post_singly(requests, v_answers, false);
+  exception when data_exception then
+    return pgledger._post_singly(requests, v_answers, true);
+  end;
 end;
 $$;
 
-comment on function pgledger._post_all(pgledger._request[], boolean) is
-  'Posts the movements of a batch: together where that can be, the others one by one. Refuses each '
-  'on its own, or with atomic all of them by the first refusal. Private.';
+comment on function pgledger._post_all(pgledger._request[], text[]) is
+  'Posts the movements of a batch, given with their accounts once more: together where that can '
+  'be, the others one by one. Private.';
 
-revoke all on function pgledger._post_all(pgledger._request[], boolean) from public;
+revoke all on function pgledger._post_all(pgledger._request[], text[]) from public;

@@ -3,7 +3,7 @@
 -- keys included. No plan but by index: one made while the tables were small would be kept.
 create or replace function pgledger._post_together(
   requests pgledger._request[], hots pgledger.balances[], places tid[], apart text[]
-) returns setof pgledger.posting
+) returns pgledger.posting[]
 language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -12,8 +12,8 @@ set jit = off
 as $$
 declare
   v_now timestamptz := clock_timestamp();
+  v_answers pgledger.posting[];
 begin
-  return query
   with judged as materialized (
     select t.*
     from pgledger._judge_together(requests, hots, places, apart, v_now) t
@@ -33,21 +33,20 @@ begin
     from judged j
     where j.fits
   )
-  select j.account_id, coalesce(j.key, '#' || j.seq), j.seq, j.type, j.amount, j.amount,
-    a.running_balance, a.running_balance, a.running_balance - j.held,
-    case when j.fits then 'POSTED' end, false, null::text, j.posted_at, null::jsonb
-  from judged j
-  cross join lateral (
-    values (case when j.fits then j.running_balance::bigint end)) a (running_balance)
-  order by j.item;
+  select array_agg(case when j.fits then row(
+      j.account_id, coalesce(j.key, '#' || j.seq), j.seq, j.type, j.amount, j.amount,
+      j.running_balance, j.running_balance, j.running_balance - j.held, 'POSTED', false, null,
+      j.posted_at, null)::pgledger.posting end order by j.item)
+  into v_answers
+  from judged j;
+  return v_answers;
 end;
 $$;
 
 comment on function pgledger._post_together(
   pgledger._request[], pgledger.balances[], tid[], text[]) is
   'Posts those movements of a batch that can be posted without looking at them one by one, under '
-  'the locks of all their accounts: an answer for each, without a status for those left to be '
-  'posted. Private.';
+  'the locks of all their accounts: the answers, null for those left to be posted. Private.';
 
 revoke all on function pgledger._post_together(
   pgledger._request[], pgledger.balances[], tid[], text[]) from public;

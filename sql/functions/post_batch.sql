@@ -19,49 +19,51 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_items integer := cardinality(post_batch.account_ids);
+  v_requests pgledger._request[];
+  v_answers pgledger.posting[];
 begin
-  if v_items is null or post_batch.amounts is null or post_batch.types is null then
-    perform pgledger._reject(
-      case when v_items is null then 'account_ids' when post_batch.amounts is null then 'amounts'
-        else 'types' end, null, 'A batch names account, amount and type of each item.');
-  end if;
   if post_batch.atomic is null then
     perform pgledger._reject('atomic', null, 'true posts all or nothing, false each on its own.');
   end if;
-  perform pgledger._check_array('account_ids', post_batch.account_ids, v_items);
-  perform pgledger._check_array('amounts', post_batch.amounts, v_items);
-  perform pgledger._check_array('types', post_batch.types, v_items);
-  perform pgledger._check_array('keys', post_batch.keys, v_items);
-  perform pgledger._check_array('reference_ids', post_batch.reference_ids, v_items);
-  perform pgledger._check_array('metadata', post_batch.metadata, v_items);
-  perform pgledger._check_array('shortfalls', post_batch.shortfalls, v_items);
-  perform pgledger._check_array('external_ids', post_batch.external_ids, v_items);
-  perform pgledger._check_array('ceiling_balances', post_batch.ceiling_balances, v_items);
-  perform pgledger._check_array('expires_at', post_batch.expires_at, v_items);
-  perform pgledger._check_array('priorities', post_batch.priorities, v_items);
-  perform pgledger._check_array('codes', post_batch.codes, v_items);
-  perform pgledger._check_array('quantities', post_batch.quantities, v_items);
+  perform pgledger._check_array('account_ids', post_batch.account_ids, v_items, true);
+  perform pgledger._check_array('amounts', post_batch.amounts, v_items, true);
+  perform pgledger._check_array('types', post_batch.types, v_items, true);
+  perform pgledger._check_array('keys', post_batch.keys, v_items, false);
+  perform pgledger._check_array('reference_ids', post_batch.reference_ids, v_items, false);
+  perform pgledger._check_array('metadata', post_batch.metadata, v_items, false);
+  perform pgledger._check_array('shortfalls', post_batch.shortfalls, v_items, false);
+  perform pgledger._check_array('external_ids', post_batch.external_ids, v_items, false);
+  perform pgledger._check_array('ceiling_balances', post_batch.ceiling_balances, v_items, false);
+  perform pgledger._check_array('expires_at', post_batch.expires_at, v_items, false);
+  perform pgledger._check_array('priorities', post_batch.priorities, v_items, false);
+  perform pgledger._check_array('codes', post_batch.codes, v_items, false);
+  perform pgledger._check_array('quantities', post_batch.quantities, v_items, false);
 
-  return query
-  select p.*
-  from pgledger._post_all(array(
-      select row(
-        i.account_id, i.amount, i.type, i.key, false, i.ceiling_balance,
-        coalesce(i.shortfall, 'REFUSE'), i.reference, i.external_id, i.metadata, false, null, null,
-        null, null, null, i.expires_at, i.priority, null,
-        case when i.code is not null or i.quantities is not null
-          then jsonb_build_object('code', i.code, 'quantities', i.quantities) end)
-        ::pgledger._request
-      from unnest(
-        post_batch.account_ids, post_batch.amounts, post_batch.types, post_batch.keys,
-        post_batch.reference_ids, post_batch.metadata, post_batch.shortfalls,
-        post_batch.external_ids, post_batch.ceiling_balances, post_batch.expires_at,
-        post_batch.priorities, post_batch.codes, post_batch.quantities
-      ) with ordinality i (
-        account_id, amount, type, key, reference, metadata, shortfall, external_id,
-        ceiling_balance, expires_at, priority, code, quantities, place)
-      order by i.place
-    ), post_batch.atomic) p;
+  v_requests := array(
+    select row(
+      i.account_id, i.amount, i.type, i.key, false, i.ceiling_balance,
+      coalesce(i.shortfall, 'REFUSE'), i.reference, i.external_id, i.metadata, false, null, null,
+      null, null, null, i.expires_at, i.priority, null,
+      case when i.code is not null or i.quantities is not null
+        then jsonb_build_object('code', i.code, 'quantities', i.quantities) end)
+      ::pgledger._request
+    from unnest(
+      post_batch.account_ids, post_batch.amounts, post_batch.types, post_batch.keys,
+      post_batch.reference_ids, post_batch.metadata, post_batch.shortfalls,
+      post_batch.external_ids, post_batch.ceiling_balances, post_batch.expires_at,
+      post_batch.priorities, post_batch.codes, post_batch.quantities
+    ) with ordinality i (
+      account_id, amount, type, key, reference, metadata, shortfall, external_id,
+      ceiling_balance, expires_at, priority, code, quantities, place)
+    order by i.place);
+  if post_batch.codes is not null then
+    v_requests := pgledger._price_all(v_requests);
+  end if;
+  v_answers := pgledger._post_all(v_requests, post_batch.account_ids);
+  if post_batch.atomic then
+    perform pgledger._raise_first(v_answers);
+  end if;
+  return query select a.* from unnest(v_answers) a;
 end;
 $$;
 
