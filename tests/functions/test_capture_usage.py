@@ -112,6 +112,8 @@ def test_a_repeat_changes_nothing(priced: Ledger, quantity: float) -> None:
     row = replayed(priced, "capture_usage", **given, shortfall="DEBT", raise_refusals=False)
     assert row["seq"] == first["seq"]
     replayed(priced, "capture", **H)
+    assert replayed(priced, "hold_usage", **H, code="m", quantities={"in": 40})["seq"] == 2
+    refused(priced, "LG002", "hold_usage", **H, code="m", quantities={"in": quantity + 0.1})
     refused(priced, "LG007", "release", **H)
     for other in ({"in": quantity + 0.1}, {"in": quantity, "free": 0}, {"unknown": 1}):
         details = refused(priced, "LG002", "capture_usage", **H, quantities=other)

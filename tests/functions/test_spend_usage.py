@@ -384,6 +384,10 @@ def test_what_costs_nothing_needs_an_account(priced: Ledger) -> None:
         refused_as_row(priced, "LG001", "spend_usage", **given)
     ask(priced, "open_account", account_id="b")
     assert ask(priced, "spend_usage", **given)["seq"] == 1
+    # Also where its balance row has yet to be made.
+    ask(priced, "open_account", account_id="c")
+    priced.execute("delete from pgledger.balances where account_id = 'c'")
+    assert ask(priced, "spend_usage", **(given | {"account_id": "c"}))["seq"] == 1
     write_history(priced, "foreign", 5)
     assert ask(priced, "spend_usage", **(FREE | {"account_id": "foreign"}))["balance"] == 5
     assert in_order(priced)
