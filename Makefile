@@ -36,8 +36,8 @@ format: $(INSTALLED) ## Format the Python code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(INSTALLED) ## Measure the hot path against bare statements (about 15 minutes)
-	$(BIN)/python tools/bench.py $(ARGS)
+bench: $(INSTALLED) ## Measure the hot path against bare statements (about 20 minutes)
+	$(BIN)/python -m tools.bench $(ARGS)
 
 race: $(INSTALLED) ## Run the random tests for long (about 10 minutes)
 	PGLEDGER_EXAMPLES=2000 $(BIN)/pytest tests/test_state_machine.py tests/test_concurrency.py

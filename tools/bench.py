@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -26,6 +26,7 @@ from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
+from tools import bench_batches
 
 from pgledger import calls, embedded, migrate
 
@@ -236,9 +237,20 @@ class Bench:
         self.figures: list[Figure] = []
 
     def compare(
-        self, name: str, subject: str, floor: str, *, clients: int, goal: float | None
+        self,
+        name: str,
+        subject: str,
+        floor: str,
+        *,
+        clients: int,
+        goal: float | None,
+        floor_clients: int | None = None,
+        worth: int = 1,
     ) -> None:
-        """Measure ``subject`` against ``floor`` and print the figure."""
+        """Measure ``subject`` against ``floor`` and print the figure.
+
+        ``floor_clients`` where they differ; ``worth``: how many of the floor's a run stands for.
+        """
         if self.only not in name:
             return
         rates: dict[str, list[float]] = {"subject": [], "floor": []}
@@ -249,7 +261,9 @@ class Bench:
         for number in range(self.rounds):
             order = ("subject", "floor") if number % 2 else ("floor", "subject")
             for side in order:
-                rates[side].append(self._slice(scripts[side], clients))
+                count = clients if side == "subject" else floor_clients or clients
+                rate = self._slice(scripts[side], count)
+                rates[side].append(rate * (worth if side == "subject" else 1))
         ratios = [a / b for a, b in zip(rates["subject"], rates["floor"], strict=True)]
         self._keep(name, clients, ratios, rates, goal)
 
@@ -274,10 +288,28 @@ class Bench:
         self.figures.append(figure)
         goal_text = "" if goal is None else f"goal {goal:.2f}"
         print(
-            f"{name:<44} {clients:>2} clients  {figure.ratio:>6.2f}"
+            f"{name:<52} {clients:>2} clients  {figure.ratio:>6.2f}"
             f"  ({figure.low:.2f} to {figure.high:.2f})  {goal_text}",
             flush=True,
         )
+
+    def compare_runs(
+        self,
+        name: str,
+        subject: Callable[[], float],
+        floor: Callable[[], float],
+        *,
+        goal: float,
+    ) -> None:
+        """Measure one rate against another, each told by a call, in turn."""
+        if self.only not in name:
+            return
+        rates: dict[str, list[float]] = {"subject": [], "floor": []}
+        for number in range(self.rounds):
+            for side in ("subject", "floor") if number % 2 else ("floor", "subject"):
+                rates[side].append(subject() if side == "subject" else floor())
+        ratios = [a / b for a, b in zip(rates["subject"], rates["floor"], strict=True)]
+        self._keep(name, 1, ratios, rates, goal)
 
     def compare_once(self, name: str, account: str, floor: str, *, goal: float | None) -> None:
         """Measure spends on accounts that are good for one each against ``floor``, 1 client."""
@@ -345,6 +377,7 @@ def prepare(url: str) -> None:
         for prefix, lots, amount in LIVE_LOTS:
             run_script(connection, LOTS, accounts=ACCOUNTS, prefix=prefix, lots=lots, amount=amount)
         run_script(connection, DUE, accounts=DUE_ACCOUNTS)
+        run_script(connection, bench_batches.FILL, accounts=bench_batches.ACCOUNTS)
         run_script(connection, CLOSED_LOTS)
         connection.execute("vacuum analyze")
 
@@ -528,6 +561,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=2, help="length of a slice")
     parser.add_argument("--only", default="", help="only what has this text in its name")
+    parser.add_argument(
+        "--trace", type=Path, help="replay this CSV file (GeneratedTokens) instead of made rows"
+    )
     parser.add_argument("--output", type=Path, default=Path("bench-result.json"))
     options = parser.parse_args()
 
@@ -546,6 +582,7 @@ def measure(url: str, scripts: Path, options: argparse.Namespace) -> int:
     print(f"{options.rounds} rounds of {options.seconds} s; a ratio above 1 is faster\n")
     bench = Bench(url, scripts, options.rounds, options.seconds, options.only)
     compare_all(bench)
+    bench_batches.compare_batches(bench, options.trace)
     written = costs(url)
     print()
     print(f"HOT share of balance updates   {written['hot_update_share']:.2%}  goal 95%")

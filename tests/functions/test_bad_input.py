@@ -40,7 +40,7 @@ NO_UNITS = [
     Jsonb({str(n): n for n in range(101)}),
 ]
 NO_INSTANT = [None, "infinity", "-infinity"]
-NO_BATCH = [None, []]
+NO_BATCH: list[Any] = [None, []]
 OWN_KEYS = ["#", "#1", "#auto-1", "#" + "x" * 254]
 
 # A call of every public function that would be accepted, on the account that the fixture fills.
@@ -111,7 +111,7 @@ REFUSED: dict[str, list[Any]] = {
     "external_ids": [[], *([bad] for bad in NO_LABEL)],
     "items": [
         None,
-        *(Jsonb(bad) for bad in ({}, [1], [{"reference_id": "x"}], [{"account_id": 1}], "x", 1)),
+        *map(Jsonb, ({}, [1], [{"reference_id": "x"}], [{"account_id": 1}], "x", 1)),
         Jsonb([{"account_id": "a", "amount": 1.5, "type": "GRANT"}]),
         Jsonb([{"account_id": "a", "amount": 2**63, "type": "GRANT"}]),
         Jsonb([{"account_id": "a", "amount": 1, "type": "grant"}]),
