@@ -88,6 +88,8 @@ def refused_as_row(db: Ledger, sqlstate: str, function: str, **given: object) ->
     assert (row["status"], row["refusal"], row["replayed"]) == ("REFUSED", sqlstate, False)
     assert (row["seq"], row["running_balance"], row["created_at"]) == (None, None, None)
     assert row["amount"] == 0
+    assert row["error"].keys() == {"message", "detail", "hint"}
+    assert None not in row["error"].values()
     assert row["account_id"] == given.get("account_id", given.get("from_account_id"))
     assert _everything_but_updated_at(db) == before
     return row

@@ -43,6 +43,7 @@ def test_the_answer_tells_all_about_the_movement(db: Ledger) -> None:
         "status": "POSTED",
         "replayed": False,
         "refusal": None,
+        "error": None,
     }
     (recorded,) = ask_all(db, "get_transaction", account_id="a", key="k")
     assert recorded["created_at"] == created_at

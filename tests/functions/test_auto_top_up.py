@@ -180,6 +180,7 @@ def test_the_spend_that_leaves_less_than_the_threshold_records_one_intent(rich: 
         "expires_at": None,
         "original_seq": None,
         "counterparty": None,
+        "usage": None,
     }
     assert events(rich) == [
         (
@@ -383,6 +384,7 @@ def test_a_refused_spend_records_nothing_and_a_check_asks(rich: Ledger) -> None:
         "status": "PENDING",
         "replayed": False,
         "refusal": None,
+        "error": None,
     }
     assert ask(rich, "get_transaction", account_id="a", key="#auto-1")["reference"] == "chat"
     again = replayed(rich, "check_auto_top_up", account_id="a", reference="other")

@@ -63,6 +63,7 @@ def test_a_capture_spends_all_that_is_held(
         "status": "POSTED",
         "replayed": False,
         "refusal": None,
+        "error": None,
     }
     assert ask(held, "get_transaction", account_id="a", key="k") == {
         "account_id": "a",
@@ -80,6 +81,7 @@ def test_a_capture_spends_all_that_is_held(
         "expires_at": None,
         "original_seq": None,
         "counterparty": None,
+        "usage": None,
     }
     assert ask(held, "get_balance", account_id="a")["held"] == 0
     assert pending(held) == {"k": "ENABLED"}

@@ -38,6 +38,7 @@ def test_enabling_posts_what_was_announced_under_its_key(db: Ledger) -> None:
         "status": "POSTED",
         "replayed": False,
         "refusal": None,
+        "error": None,
     }
     (recorded,) = ask_all(db, "get_transaction", account_id="a", key="k")
     assert (recorded["status"], recorded["reference"]) == ("POSTED", "r")

@@ -133,6 +133,7 @@ def test_an_expiry_is_a_transaction_like_others(due: Ledger) -> None:
         "expires_at": None,
         "original_seq": 2,
         "counterparty": None,
+        "usage": None,
     }
     assert (paid(due, "#5"), paid(due, "#6")) == ([("A", 20)], [("B", 30)])
     assert paid(due, "s") == [("C", 40), (None, 5)]

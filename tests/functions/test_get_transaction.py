@@ -32,6 +32,7 @@ def test_a_posted_transaction_is_told_in_full(db: Ledger) -> None:
             "expires_at": None,
             "original_seq": None,
             "counterparty": None,
+            "usage": None,
         }
     ]
 
@@ -76,6 +77,7 @@ def test_a_pending_transaction_is_told_with_its_status(db: Ledger) -> None:
         "expires_at": None,
         "original_seq": None,
         "counterparty": None,
+        "usage": None,
     }
     ask(db, "cancel_transaction", **given)
     assert ask(db, "get_transaction", **given)["status"] == "CANCELLED"

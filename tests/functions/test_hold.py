@@ -51,6 +51,7 @@ def test_a_hold_reserves_credits_and_moves_none(db: Ledger) -> None:
         "status": "PENDING",
         "replayed": False,
         "refusal": None,
+        "error": None,
     }
     assert ask(db, "get_transaction", account_id="a", key="k") == {
         "account_id": "a",
@@ -68,6 +69,7 @@ def test_a_hold_reserves_credits_and_moves_none(db: Ledger) -> None:
         "expires_at": LATER,
         "original_seq": None,
         "counterparty": None,
+        "usage": None,
     }
     assert posted(db, "a") == [10]
     assert in_order(db)

@@ -48,6 +48,7 @@ def test_a_refund_takes_back_what_was_paid(paid: Ledger) -> None:
         "status": "POSTED",
         "replayed": False,
         "refusal": None,
+        "error": None,
     }
     assert ask(paid, "get_transaction", account_id="a", key="k") == {
         "account_id": "a",
@@ -65,6 +66,7 @@ def test_a_refund_takes_back_what_was_paid(paid: Ledger) -> None:
         "expires_at": None,
         "original_seq": 1,
         "counterparty": None,
+        "usage": None,
     }
     assert in_order(paid)
 

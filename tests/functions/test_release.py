@@ -43,6 +43,7 @@ def test_a_release_gives_back_what_is_held(held: Ledger) -> None:
         "status": "CANCELLED",
         "replayed": False,
         "refusal": None,
+        "error": None,
     }
     kept = held.execute("select reason, settled_at from pgledger.pending_transactions").fetchone()
     assert kept

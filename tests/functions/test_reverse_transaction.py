@@ -47,6 +47,7 @@ def test_the_reversal_of_a_spend_gives_back(spent: Ledger) -> None:
         "status": "POSTED",
         "replayed": False,
         "refusal": None,
+        "error": None,
     }
     assert ask(spent, "get_transaction", account_id="a", key="k") == {
         "account_id": "a",
@@ -64,6 +65,7 @@ def test_the_reversal_of_a_spend_gives_back(spent: Ledger) -> None:
         "expires_at": None,
         "original_seq": 2,
         "counterparty": None,
+        "usage": None,
     }
     assert in_order(spent)
 

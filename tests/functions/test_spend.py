@@ -34,6 +34,7 @@ def test_a_spend_takes_credits(db: Ledger) -> None:
         "status": "POSTED",
         "replayed": False,
         "refusal": None,
+        "error": None,
     }
     (recorded,) = ask_all(db, "get_transaction", account_id="a", key="k")
     assert (recorded["reference"], recorded["metadata"]) == ("chat", {"model": "m"})
@@ -64,6 +65,7 @@ def test_an_unknown_account_is_short_of_credits(db: Ledger, shortfall: str) -> N
 
 def test_a_refusal_as_a_row_says_what_was_asked(db: Ledger) -> None:
     ask(db, "top_up", account_id="a", amount=10)
+    raised = refused(db, "LG001", "spend", account_id="a", amount=11, key="k")
     row = refused_as_row(db, "LG001", "spend", account_id="a", amount=11, key="k")
     assert row == {
         "account_id": "a",
@@ -79,6 +81,11 @@ def test_a_refusal_as_a_row_says_what_was_asked(db: Ledger) -> None:
         "replayed": False,
         "refusal": "LG001",
         "created_at": None,
+        "error": {
+            "message": "insufficient credits",
+            "detail": raised,
+            "hint": "Top up, spend less, or spend what is there with PARTIAL.",
+        },
     }
     assert refused_as_row(db, "LG001", "spend", account_id="a", amount=11)["key"] is None
 

@@ -45,6 +45,7 @@ def test_a_transfer_moves_credits_and_answers_with_the_senders_leg(two: Ledger) 
         "status": "POSTED",
         "replayed": False,
         "refusal": None,
+        "error": None,
     }
     for account_id, other, amount, balance in [("a", "b", -30, 70), ("b", "a", 30, 40)]:
         leg = ask(two, "get_transaction", account_id=account_id, key="k")
@@ -64,6 +65,7 @@ def test_a_transfer_moves_credits_and_answers_with_the_senders_leg(two: Ledger) 
             "expires_at": None,
             "original_seq": None,
             "counterparty": other,
+            "usage": None,
         }
     assert value(two, "get_credits", account_id="b") == 40
     assert in_order(two)
