@@ -18,6 +18,11 @@
 -- under the lock is judged anew: a repeat is answered first, then the movement is posted or
 -- refused with exact numbers.
 --
+-- A batch (functions/_post_all.sql) locks all its accounts in one order and judges what it asks of
+-- each as one movement of its sum. What the fast path would post is posted together, by one UPDATE
+-- and one INSERT; everything else goes one by one through the functions above, so there is one set
+-- of rules.
+--
 -- The balance row is the only lock, and always the first. There are no advisory locks and no
 -- session state, so everything works through a transaction-mode pooler. In REPEATABLE READ and
 -- SERIALIZABLE a conflict surfaces as 40001, never as a wrong refusal.
