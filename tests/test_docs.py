@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -112,6 +113,16 @@ def test_the_sql_of_the_operations_page_runs(
         db.execute(block.encode())
 
     assert db.execute("select * from pgledger.verify('carol')").fetchall() == []
+    batch = "select account_id, status, refusal from pgledger.post_batch_json(%s)"
+    again = {"account_id": "frank", "amount": -30, "type": "USAGE", "key": "request-3"}
+    assert db.execute("select * from pgledger.get_credits('frank')").fetchone() == {
+        "get_credits": 70
+    }
+    assert db.execute(batch.encode(), (Jsonb([again]),)).fetchone() == {
+        "account_id": "frank",
+        "status": "POSTED",
+        "refusal": None,
+    }
     assert db.execute("select balance from pgledger.spend('carol', 300)").fetchone() == {
         "balance": 0
     }
