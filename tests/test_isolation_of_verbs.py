@@ -35,6 +35,12 @@ PAID: list[LiteralString] = ["select pgledger.top_up('r0', 50, 'paid')"]
 SPENT: list[LiteralString] = [*RICH, "select pgledger.spend('r0', 20, 'u')"]
 TWO: list[LiteralString] = [*RICH, "select pgledger.grant_credits('r1', 50)"]
 ARMED: list[LiteralString] = [*RICH, "select pgledger.set_auto_top_up('r0', 45, 10)"]
+PRICED: list[LiteralString] = [*RICH, """select pgledger.set_price('m', '{"in": 1}')"""]
+JUST_PRICED: list[LiteralString] = [*JUST_COVERED, *PRICED[1:]]
+HELD_30: list[LiteralString] = [
+    *PRICED,
+    """select pgledger.hold_usage('r0', 'm', '{"in": 30}', 'h')""",
+]
 ASKED: list[LiteralString] = [*ARMED, "select pgledger.spend('r0', 10)"]
 
 SPEND: LiteralString = "select * from pgledger.spend('r0', 10)"
@@ -57,6 +63,13 @@ REVERSE_MORE: LiteralString = "select * from pgledger.reverse_transaction('r0', 
 TRANSFER: LiteralString = "select * from pgledger.transfer('r0', 'r1', 10, 'k')"
 BACK: LiteralString = "select * from pgledger.transfer('r1', 'r0', 60, 'back')"
 OPEN_R1: LiteralString = "select * from pgledger.open_account('r1')"
+USE_10: LiteralString = """select * from pgledger.spend_usage('r0', 'm', '{"in": 10}', 'u')"""
+USE_11: LiteralString = """select * from pgledger.spend_usage('r0', 'm', '{"in": 11}', 'u')"""
+USE_FREE: LiteralString = """select * from pgledger.spend_usage('r0', 'm', '{"in": 0}', 'u')"""
+HOLD_10: LiteralString = """select * from pgledger.hold_usage('r0', 'm', '{"in": 10}', 'h')"""
+USED_0: LiteralString = """select * from pgledger.capture_usage('r0', 'h', '{"in": 0}')"""
+USED_20: LiteralString = """select * from pgledger.capture_usage('r0', 'h', '{"in": 20}')"""
+USED_45: LiteralString = """select * from pgledger.capture_usage('r0', 'h', '{"in": 45}')"""
 FREEZE: LiteralString = "select * from pgledger.set_account_status('r0', 'FROZEN')"
 ARM: LiteralString = "select * from pgledger.set_auto_top_up('r0', 45, 10)"
 CHECK: LiteralString = "select * from pgledger.check_auto_top_up('r0')"
@@ -115,6 +128,21 @@ RACES = [
     pytest.param(CREDITED, ARM, CHECK, "ok", id="check after it was set"),
     pytest.param(RICH, ARM, SPEND, "ok", id="spend after it was set"),
     pytest.param(RICH, WATCH, SPEND, "ok", id="spend after a level was set"),
+    pytest.param(PRICED, USE_10, USE_10, "replayed", id="repeat of usage"),
+    pytest.param(PRICED, USE_10, USE_11, "LG002", id="two usages"),
+    pytest.param(PRICED, USE_FREE, USE_FREE, "replayed", id="repeat of what cost nothing"),
+    pytest.param(PRICED, USE_10, USE_FREE, "LG002", id="what cost something and nothing"),
+    pytest.param(JUST_PRICED, SPEND, USE_10, "LG001", id="usage of what was spent"),
+    pytest.param(JUST_PRICED, HOLD_10, HOLD_10, "replayed", id="repeat of a hold of usage"),
+    pytest.param(JUST_PRICED, HOLD_10, USED_20, "LG001", id="more usage than was held"),
+    pytest.param(HELD_30, USED_20, USED_20, "replayed", id="two captures of usage"),
+    pytest.param(HELD_30, USED_45, USED_45, "replayed", id="two captures above the hold"),
+    pytest.param(HELD_30, USED_45, USED_20, "LG002", id="captures of two usages"),
+    pytest.param(HELD_30, SPEND, USED_45, "LG001", id="usage above the hold that was spent"),
+    pytest.param(HELD_30, USED_45, SPEND, "LG001", id="spend of what was above the hold"),
+    pytest.param(HELD_30, USED_0, USED_0, "replayed", id="two captures of nothing"),
+    pytest.param(HELD_30, RELEASE, USED_0, "LG007", id="capture of nothing after release"),
+    pytest.param(HELD_30, USED_20, RELEASE, "LG007", id="release after a capture of usage"),
 ]
 
 

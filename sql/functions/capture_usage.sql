@@ -13,7 +13,6 @@ as $$
 declare
   v_request pgledger._request := pgledger._settlement(
     capture_usage.account_id, capture_usage.key, capture_usage.raise_refusals);
-  v_held bigint;
   v_estimate jsonb;
   v_cost bigint;
   v_answer pgledger.posting;
@@ -25,7 +24,7 @@ begin
   perform pgledger._check_labels(null, null, null, capture_usage.metadata);
 
   -- What a hold was made of never changes, so it is read before anything is locked.
-  select -p.amount, p.usage into v_held, v_estimate
+  select p.usage into v_estimate
   from pgledger.pending_transactions p
   where p.account_id = capture_usage.account_id and p.key = capture_usage.key
     and p.status = 'PENDING';
@@ -33,7 +32,7 @@ begin
     select p.cost, p.usage into v_cost, v_request.usage
     from pgledger._priced(v_estimate ->> 'code', capture_usage.quantities,
       (v_estimate ->> 'valid_from')::timestamptz) p;
-    if v_cost between 1 and v_held then
+    if v_cost > 0 then
       v_answer := pgledger._capture(
         capture_usage.account_id, capture_usage.key, v_cost, v_request.usage);
       if v_answer.status is not null then

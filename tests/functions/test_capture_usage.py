@@ -7,6 +7,7 @@ import pytest
 
 from tests.prices import set_price
 from tests.support import (
+    HIGHEST,
     Ledger,
     ask,
     ask_all,
@@ -256,6 +257,16 @@ def test_a_cap_limits_what_is_above_the_hold(priced: Ledger) -> None:
 def test_a_cap_below_the_hold_does_not_stop_its_capture(priced: Ledger) -> None:
     ask(priced, "set_spending_cap", account_id="a", amount=5)
     assert ask(priced, "capture_usage", **H, quantities={"in": 40})["amount"] == -40
+    assert in_order(priced)
+
+
+def test_a_cap_that_is_exceeded_beyond_all_bounds_is_no_number_too_large(priced: Ledger) -> None:
+    forced = {"type": "USAGE", "fail_insufficient_credits": False}
+    ask(priced, "add_transaction", account_id="a", amount=-HIGHEST, **forced)
+    ask(priced, "set_spending_cap", account_id="a", amount=0)
+    given = H | {"quantities": {"in": 41}}
+    refused(priced, "LG008", "capture_usage", **given)
+    assert ask(priced, "capture_usage", **given, shortfall="PARTIAL")["amount"] == -40
     assert in_order(priced)
 
 

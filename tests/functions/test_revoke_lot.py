@@ -51,6 +51,7 @@ def test_what_remains_of_a_lot_is_taken_back_and_nothing_else(some: Ledger) -> N
         "status": "POSTED",
         "replayed": False,
         "refusal": None,
+        "error": None,
     }
     recorded = ask(some, "get_transaction", account_id="a", key="#revoke-1")
     assert (recorded["metadata"], recorded["original_seq"]) == ({"reason": "abuse"}, 1)
