@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, multiple, precondition, rule
 
+from tests.callers_of_batches import Batchers
 from tests.callers_of_lots import OwnersOfLots
 from tests.callers_of_settings import Owners
 from tests.machine import LedgerMachine
@@ -51,7 +52,7 @@ LIMITS = (
 calls = LedgerMachine.calls
 
 
-class Callers(OwnersOfLots, Owners):
+class Callers(OwnersOfLots, Batchers, Owners):
     @initialize(
         funds=st.sampled_from([0, 50, 100]),
         low=st.none() | st.integers(0, 40),

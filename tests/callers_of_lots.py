@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
+from tests.callers_of_batches import Batchers
 from tests.callers_of_plans import Planners
 from tests.machine_records import Call
 from tests.machine_time import Time
@@ -28,11 +29,11 @@ LIFE = [
     *("lot", "lot", "spend", "spend", "spend", "hold", "hold", "enable", "release"),
     *("undo", "undo", "undo"),
     *("age", "age", "grant", "announce", "transfer", "revoke", "lose_balance_row"),
-    *("plan", "plan", "cap", "cap"),
+    *("plan", "plan", "cap", "cap", "batch", "batch", "batch"),
 ]
 
 
-class OwnersOfLots(Planners, Time):
+class OwnersOfLots(Planners, Batchers, Time):
     @rule(target=calls, account=ACCOUNTS, data=st.data())
     def grant_a_lot(self, account: str, data: st.DataObject) -> Call:
         given = PLAIN | {"metadata": {"a": "lot"}, "expires_at": self.at(data.draw(ENDS))}

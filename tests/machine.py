@@ -161,6 +161,7 @@ class LedgerMachine(Reading):
                 "available": account.available,
                 "replayed": answer.replayed,
                 "refusal": None,
+                "error": None,
             }
         ]
 
@@ -257,6 +258,7 @@ class LedgerMachine(Reading):
             "replayed": False,
             "refusal": code,
         }
+        assert (row["error"] or {}).keys() == {"message", "detail", "hint"}
         if call.verb == "revoke_lot":
             # What it would have recorded has a key of the ledger's own.
             del expected["key"]

@@ -32,7 +32,8 @@ JOURNAL = """
 select t.account_id, coalesce(t.key, '#' || t.seq) as key, t.seq, t.type::text, t.amount,
   coalesce(t.requested_amount, t.amount) as requested_amount, t.running_balance,
   'POSTED' as status, t.reference, t.external_id, coalesce(t.metadata, '{}') as metadata,
-  null as expires_at, t.original_seq, t.counterparty, t.created_at,
+  null as expires_at, t.original_seq, t.counterparty, t.usage,
+  t.created_at,
   array(
     select jsonb_build_array(d.lot, d.amount)
     from pgledger.transaction_draws d

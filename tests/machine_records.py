@@ -81,6 +81,7 @@ def shown(account_id: str, movement: Movement, at: datetime) -> Row:
         "expires_at": expires_at,
         "original_seq": movement.original,
         "counterparty": movement.counterparty,
+        "usage": None,
     }
 
 
@@ -91,6 +92,7 @@ NOT_IN_A_POSTING = (
     "expires_at",
     "original_seq",
     "counterparty",
+    "usage",
 )
 
 
