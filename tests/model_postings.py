@@ -135,7 +135,7 @@ class Postings(Journal):
         assert self.plan is not None
         self.plan.refill_at = refill.period_end
         asked = refill.amount(self.now, self.balance, max(-self.purse.pool, 0))
-        amount = min(asked, HIGHEST - self.balance)
+        amount = min(asked, HIGHEST - max(self.balance, 0))
         if amount == 0 or self.posted_under(refill.key) is not None:
             return
         movement = Movement(

@@ -32,7 +32,8 @@ begin
         v_wanted := least(v_wanted, v_debt);
       end if;
       -- Settling never fails: of a refill that the range of bigint has no room for, what fits.
-      v_due.amount := least(v_wanted, 9223372036854775807::numeric - v_balance)::bigint;
+      v_due.amount := least(
+        v_wanted, 9223372036854775807::numeric - greatest(v_balance, 0))::bigint;
       continue when v_due.amount = 0;
       if v_due.policy = 'RESET' then
         v_due.to_lot := greatest(v_due.amount - v_debt, 0)::bigint;

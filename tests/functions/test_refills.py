@@ -370,6 +370,22 @@ def test_what_the_range_of_bigint_has_no_room_for_is_not_granted(
     assert in_order(ledger)
 
 
+def test_a_debt_beyond_the_range_of_bigint_is_not_filled_up_at_once(ledger: Ledger) -> None:
+    plan(ledger, policy="TOP_UP_TO", amount=200)
+    ask(ledger, "assign_plan", account_id="a", plan="pro")
+    debt = {"account_id": "a", "type": "ADJUSTMENT", "fail_insufficient_credits": False}
+    ask(ledger, "add_transaction", amount=-HIGHEST, **debt)
+    ask(ledger, "add_transaction", amount=-201, **debt)
+    let_days_pass(ledger, 1)
+    assert value(ledger, "get_credits", account_id="a") == -1
+    assert value(ledger, "run_due") == 1
+    assert posted(ledger, "a")[-1] == HIGHEST
+    let_days_pass(ledger, 1)
+    assert value(ledger, "run_due") == 1
+    assert (posted(ledger, "a")[-1], value(ledger, "get_credits", account_id="a")) == (201, 200)
+    assert in_order(ledger)
+
+
 # Once
 
 
