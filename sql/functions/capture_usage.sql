@@ -26,8 +26,7 @@ begin
   -- What a hold was made of never changes, so it is read before anything is locked.
   select p.usage into v_estimate
   from pgledger.pending_transactions p
-  where p.account_id = capture_usage.account_id and p.key = capture_usage.key
-    and p.status = 'PENDING';
+  where p.account_id = capture_usage.account_id and p.key = capture_usage.key;
   if v_estimate is not null and capture_usage.metadata is null then
     select p.cost, p.usage into v_cost, v_request.usage
     from pgledger._priced(v_estimate ->> 'code', capture_usage.quantities,

@@ -395,7 +395,10 @@ def test_misuse_is_refused_before_anything(priced: Ledger) -> None:
         given = H | {"quantities": {"in": 1}} | wrong
         refused(priced, "22023", "capture_usage", **given)
         refused(priced, "22023", "capture_usage", **(given | {"key": "unknown"}))
-    refused(priced, "22023", "capture_usage", **H, quantities={"in": 1}, metadata=[1])
+    for key, quantity in (("h", 1), ("h", 0), ("unknown", 1)):
+        given = {"account_id": "a", "key": key, "quantities": {"in": quantity}}
+        details = refused(priced, "22023", "capture_usage", **given, metadata=[1])
+        assert details["parameter"] == "metadata"
     for quantity in (1, 50):
         details = refused(
             priced,

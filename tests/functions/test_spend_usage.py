@@ -1,5 +1,6 @@
 """spend_usage: what was used is priced and spent at once, and a repeat is told by what was used."""
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -99,6 +100,15 @@ def test_its_price_is_recorded_with_it(priced: Ledger) -> None:
         "select usage ->> 'exact' as exact from pgledger.transactions where key = 'tiny'"
     ).fetchall()
     assert text["exact"] == "0.1234567890123456789012345678901"
+
+
+def test_no_number_is_recorded_longer_than_it_is(priced: Ledger) -> None:
+    priced.execute(
+        "select pgledger.spend_usage('a', 'm', '{\"in\": 1000.000, \"out\": 0.50}', 'k')"
+    )
+    (row,) = priced.execute("select usage::text from pgledger.transactions where key = 'k'")
+    numbers = re.findall(r": ([0-9.]+)", row["usage"])
+    assert sorted(numbers) == ["0.0015", "0.003", "0.006", "0.5", "1.5", "1.503", "1000"]
 
 
 @pytest.mark.parametrize("time_zone", ["UTC", "America/St_Johns", "Asia/Kolkata"])

@@ -1,6 +1,7 @@
 """The public API as a user's type checker sees it; checked by mypy, never run."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, assert_type
 
 import psycopg
@@ -26,10 +27,13 @@ from pgledger import (
     Plan,
     PlanAssignment,
     Posting,
+    PriceList,
     ReferenceUsage,
     SpendingCap,
     SpendingCapUsage,
     Transaction,
+    UnitPrice,
+    UsagePrice,
 )
 
 
@@ -38,6 +42,13 @@ def sync_facade(connection: psycopg.Connection[Any], pool: ConnectionPool) -> No
     Ledger(pool)
     assert_type(ledger.spend("u", 1, key="k", shortfall="PARTIAL"), Posting)
     assert_type(ledger.open_account("u"), Account)
+    assert_type(ledger.set_price("m", {"in": Decimal("0.1"), "out": 2}), PriceList)
+    assert_type(ledger.price("m", {"in": 1}), UsagePrice)
+    assert_type(ledger.list_prices("m"), list[UnitPrice])
+    assert_type(ledger.spend_usage("u", "m", {"in": 1}, shortfall="DEBT"), Posting)
+    assert_type(ledger.hold_usage("u", "m", {"in": 1}), Posting)
+    assert_type(ledger.capture_usage("u", "h", {"in": 1}), Posting)
+    ledger.price("m", {"in": 0.5})  # type: ignore[dict-item] # no float
     assert_type(ledger.get_balance("u"), Balance)
     assert_type(ledger.get_credits("u"), int)
     assert_type(ledger.check_credits("u", 1), bool)
