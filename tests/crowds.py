@@ -180,6 +180,22 @@ def errors(asked: "Sequence[Future[Posting]]") -> list[BaseException]:
     return [error for error in found if error is not None]
 
 
+class FailsAfterCommit(Connection[Any]):
+    """A connection that cannot be given back: what it did is committed by then."""
+
+    def commit(self) -> None:
+        super().commit()
+        raise ValueError("after commit")
+
+
+class AsyncFailsAfterCommit(AsyncConnection[Any]):
+    """As FailsAfterCommit."""
+
+    async def commit(self) -> None:
+        await super().commit()
+        raise ValueError("after commit")
+
+
 class LosesTheAnswer(Connection[Any]):
     """A connection that breaks right after the server has committed, once."""
 

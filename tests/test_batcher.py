@@ -251,15 +251,23 @@ def test_what_is_no_text_is_refused_before_it_can_spoil_a_batch(
     assert keys(funded) == []
 
 
+@pytest.mark.parametrize("company", [0, 3])
 def test_a_refusal_may_be_returned_but_a_misuse_is_raised_as_in_the_single_call(
-    gather: Gather, funded: Connection
+    gather: Gather, funded: Connection, connect: Connect, company: int
 ) -> None:
     crowd = gather()
-    refused = crowd.ask("spend", "u", 1001, raise_refusals=False).result(DEADLINE_SECONDS)
-    assert (refused.status, refused.refusal, refused.balance) == ("REFUSED", "LG001", 1000)
-    misused = crowd.ask("spend", "u", 1, key="#1", raise_refusals=False)
+    with held(connect(), "u"):
+        others = [crowd.ask("spend", "u", 1) for _ in range(min(company, 1))]
+        if others:
+            wait_for_lock(funded)
+        others += ask_in_order(crowd, [("v", 1, f"k{n}") for n in range(company)])
+        refused = crowd.ask("spend", "v", 1001, raise_refusals=False)
+        misused = crowd.ask("spend", "v", 1, key="#1", raise_refusals=False)
+    answers(others)
+    posting = refused.result(DEADLINE_SECONDS)
+    assert (posting.status, posting.refusal) == ("REFUSED", "LG001")
     assert [type(error).__name__ for error in errors([misused])] == ["InvalidArgumentError"]
-    assert keys(funded) == []
+    assert len(keys(funded, "v")) == company
 
 
 def test_a_repeat_is_a_replay_even_within_one_batch(
@@ -422,6 +430,11 @@ def test_a_cancelled_caller_takes_its_movement_back_as_long_as_it_is_not_sent(
         queued.cancel()
         until(lambda: crowd.batcher.queued == 1)
         sent.cancel()
+        flushing = crowd.ask("flush")
+        until(lambda: crowd.batcher._queue.flushing)  # noqa: SLF001 - nothing else tells
+        assert not flushing.done()
+    flushing.result(DEADLINE_SECONDS)
+    assert keys(funded) == ["sent", "q2"]
     assert in_line.result(DEADLINE_SECONDS).seq == 3
     assert keys(funded) == ["sent", "q2"]
     assert crowd.ask("spend", "u", 1, key="sent").result(DEADLINE_SECONDS).replayed

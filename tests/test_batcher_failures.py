@@ -8,19 +8,22 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg import errors as database_errors
 from psycopg.rows import dict_row
-from psycopg.types.json import set_json_dumps
+from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 import pgledger
 from pgledger import AsyncBatcher, AsyncLedger, BatcherClosedError, Posting, embedded, migrate
 from tests.crowds import (
+    AsyncFailsAfterCommit,
     AsyncLosesTheAnswer,
     Crowd,
+    FailsAfterCommit,
     Gather,
     LosesTheAnswer,
     Tasks,
@@ -111,6 +114,50 @@ def test_an_answer_that_is_lost_after_the_commit_is_had_again_by_the_key(
     again = crowd.ask("spend", "u", 5, key="k").result(DEADLINE_SECONDS)
     assert (again.replayed, again.balance) == (True, 995)
     assert keys(funded) == ["k"]
+    crowd.leave()
+
+
+@pytest.mark.parametrize(
+    ("kind", "failing"),
+    [pytest.param(Threads, FailsAfterCommit, id="threads"), (Tasks, AsyncFailsAfterCommit)],
+)
+def test_what_fails_after_the_commit_is_not_sent_again(
+    database_url: str, funded: Connection, connect: Connect, kind: Callable[..., Crowd],
+    failing: type[FailsAfterCommit | AsyncFailsAfterCommit],
+) -> None:  # fmt: skip
+    crowd = kind(database_url, {"connection_class": failing})
+    with held(connect(), "u"):
+        asked = [crowd.ask("spend", "u", 1)]
+        wait_for_lock(funded)
+        asked += [crowd.ask("spend", "u", 1) for _ in range(5)]
+        until(lambda: crowd.batcher.queued == 5)
+    assert {str(error) for error in errors(asked)} == {"after commit"}
+    assert len(keys(funded)) == 6
+    crowd.leave()
+
+
+@pytest.mark.parametrize("autocommit", [True, False])
+def test_an_answer_that_cannot_be_read_posts_nothing_twice(
+    database_url: str, funded: Connection, connect: Connect, *, autocommit: bool
+) -> None:
+    def loads(_: str | bytes) -> object:
+        raise ValueError("unreadable")
+
+    def configure(connection: psycopg.Connection[Any]) -> None:
+        set_json_loads(loads, connection)
+
+    crowd = Threads(database_url, {"configure": configure, "kwargs": {"autocommit": autocommit}})
+    with held(connect(), "u"):
+        asked = [crowd.ask("spend", "u", 1)]
+        wait_for_lock(funded)
+        asked += [crowd.ask("spend", "u", 1) for _ in range(4)]
+        # Only a refusal has a JSON in its answer.
+        refused = crowd.ask("spend", "u", 5000)
+        asked += [crowd.ask("spend", "u", 1) for _ in range(4)]
+        until(lambda: crowd.batcher.queued == 9)
+    answers(asked)
+    assert [str(error) for error in errors([refused])] == ["unreadable"]
+    assert len(keys(funded)) == 9
     crowd.leave()
 
 

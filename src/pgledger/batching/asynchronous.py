@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -69,9 +69,11 @@ class AsyncBatcher(Requests):
 
         Cancelled, it stops what is under way: those who wait are told.
         """
+        working = [task for task in self._tasks if not task.done()]
+        if working:
+            self._require_loop()
         self._queue.closing = True
         self._arrived.set()
-        working = [task for task in self._tasks if not task.done()]
         if not working:
             return
         try:
@@ -149,14 +151,7 @@ class AsyncBatcher(Requests):
     async def _deliver(self, batch: Batch) -> None:
         try:
             while not batch.is_settled:
-                try:
-                    async with self._lend() as ledger:
-                        movements = batch.send()
-                        postings = await ledger.run(together(movements)) if movements else []
-                except Exception as error:  # noqa: BLE001 - it is the callers' to handle
-                    batch.failed(error)
-                else:
-                    batch.posted(postings)
+                await self._send_part(batch)
         except BaseException as error:
             batch.lost(error)
             raise
@@ -164,3 +159,20 @@ class AsyncBatcher(Requests):
             self._queue.settle(batch)
             self._arrived.set()
             self._settled.set()
+
+    async def _send_part(self, batch: Batch) -> None:
+        postings: list[Posting] = []
+        answered = False
+        try:
+            async with self._lend() as ledger:
+                movements = batch.send()
+                # Several may be sent again in parts, so they must not commit before they are read.
+                several = len(movements) > 1
+                async with ledger.transaction() if several else nullcontext(ledger) as tx:
+                    if movements:
+                        postings = await tx.run(together(movements))
+                    answered = True
+        except Exception as error:  # noqa: BLE001 - it is the callers' to handle
+            batch.failed(error, answered=answered)
+        else:
+            batch.posted(postings)

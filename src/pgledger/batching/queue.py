@@ -131,18 +131,24 @@ class Batch:
 
     def posted(self, postings: Sequence[Posting]) -> None:
         """Tell the callers of a part that is committed."""
-        for entry, posting in zip(self._parts.pop(), postings, strict=True):
+        for entry, posting in zip(self._parts[-1], postings, strict=True):
             entry.answer(posting)
+        self._parts.pop()
         self._attempts = 0
 
-    def failed(self, error: Exception) -> None:
-        """Try a part again, or in halves, or tell its callers what became of it."""
+    def failed(self, error: Exception, *, answered: bool) -> None:
+        """Try a part again, or in halves, or tell its callers what became of it.
+
+        What was ``answered`` before the error is sent no more, unless it is the server that says
+        that it was not committed.
+        """
         self._attempts += 1
         if isinstance(error, RETRYABLE) and self._attempts < ATTEMPTS:
             return
         self._attempts = 0
         part = self._parts.pop()
-        if not _may_be_of_one_item(error):
+        in_doubt = answered and getattr(error, "sqlstate", None) is None
+        if in_doubt or not _may_be_of_one_item(error):
             # What is wrong with the connection or the server is wrong for the other parts too.
             part = [*part, *(entry for rest in reversed(self._parts) for entry in rest)]
             self._parts.clear()

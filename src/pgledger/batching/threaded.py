@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from threading import Condition, Lock, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -97,7 +97,8 @@ class Batcher(Requests):
         self._require_process()
         if isinstance(request, Call):
             return self._ledger.run(request)
-        entry = Entry(request, promise := Future[Posting]())
+        promise: Future[Posting] = Future()
+        entry = Entry(request, promise)
         try:
             with self._arrived:
                 self._queue.put(entry)
@@ -142,15 +143,7 @@ class Batcher(Requests):
     def _deliver(self, batch: Batch) -> None:
         try:
             while not batch.is_settled:
-                try:
-                    with self._lend() as ledger:
-                        with self._arrived:
-                            movements = batch.send()
-                        postings = ledger.run(together(movements)) if movements else []
-                except Exception as error:  # noqa: BLE001 - it is the callers' to handle
-                    batch.failed(error)
-                else:
-                    batch.posted(postings)
+                self._send_part(batch)
         except BaseException as error:
             batch.lost(error)
             raise
@@ -159,3 +152,20 @@ class Batcher(Requests):
                 self._queue.settle(batch)
                 self._arrived.notify_all()
                 self._settled.notify_all()
+
+    def _send_part(self, batch: Batch) -> None:
+        postings: list[Posting] = []
+        answered = False
+        try:
+            with self._lend() as ledger:
+                with self._arrived:
+                    movements = batch.send()
+                # Several may be sent again in parts, so they must not commit before they are read.
+                with ledger.transaction() if len(movements) > 1 else nullcontext(ledger) as tx:
+                    if movements:
+                        postings = tx.run(together(movements))
+                    answered = True
+        except Exception as error:  # noqa: BLE001 - it is the callers' to handle
+            batch.failed(error, answered=answered)
+        else:
+            batch.posted(postings)
