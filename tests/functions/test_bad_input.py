@@ -26,6 +26,7 @@ NO_METADATA = [
 NO_AMOUNT = [None, 0, LOWEST]
 NO_CREDIT = [*NO_AMOUNT, -1, -HIGHEST]
 NO_PAGE = [None, 0, -1, 10_001, LOWEST, HIGHEST]
+DIGITS = Jsonb({"in": "1" * 200_000})
 NO_UNITS = [
     *(Jsonb(given) for given in ([1], 1, "text", None, True)),
     Jsonb({"": 1}),
@@ -131,7 +132,7 @@ REFUSED: dict[str, list[Any]] = {
     "expire_allowance": [None],
     "period": [None, "0", "-1 day", "2 days", "1 month 1 day", "1 hour", "178000000 years"],
     "plan": [None, *NO_LABEL, "unknown"],
-    "prices": [None, *NO_UNITS, Jsonb({"in": HUGE}), Jsonb({"in": "1e100"})],
+    "prices": [None, *NO_UNITS, Jsonb({"in": HUGE}), Jsonb({"in": "1e100"}), DIGITS],
     "quantities": [None, *NO_UNITS, Jsonb({}), Jsonb({"in": "1"}), Jsonb({"unknown": 1})],
     "rounding": [None, "", "ceil", "UP", HUGE],
     "valid_from": ["infinity", "-infinity", "2000-01-01"],
