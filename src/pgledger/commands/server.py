@@ -152,7 +152,7 @@ def demo(session: Session) -> None:
         connection = stack.enter_context(psycopg.connect(server.url(), autocommit=True))
         ledger = Ledger(connection)
         steps = []
-        for number, step in enumerate(demonstration.story(ledger), start=1):
+        for number, step in enumerate(demonstration.story(ledger, server.url()), start=1):
             steps.append(step)
             if not session.json:
                 terminal.show_step(number, step)
