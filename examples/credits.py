@@ -26,17 +26,20 @@ def answer(ledger: Ledger, account: str, request: str) -> str:
 
 
 def stream(ledger: Ledger, account: str, request: str) -> str:
-    """Hold an estimate, work outside of any transaction, and charge what it did cost."""
+    """Hold an estimate, work outside of any transaction, and charge what was delivered."""
     # Should this process die, the hold ends by itself.
     expires_at = datetime.now(UTC) + timedelta(minutes=15)
     ledger.hold(account, 15, key=request, expires_at=expires_at, reference="chat-7")
+    sent: list[str] = []
     try:
-        words = ["forty", "two"]  # comes in from a model, one by one
-    except BaseException:
-        ledger.release(account, request)
-        raise
-    ledger.capture(account, request, amount=4 * len(words))
-    return " ".join(words)
+        # Come in from a model, one by one, until they are all there or something fails.
+        sent.extend(("forty", "two"))
+    finally:
+        if sent:
+            ledger.capture(account, request, amount=4 * len(sent))
+        else:
+            ledger.release(account, request)
+    return " ".join(sent)
 
 
 def main(database_url: str) -> None:

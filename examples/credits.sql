@@ -90,6 +90,59 @@ from pgledger.set_spending_cap('bob', 100, period => '1 day');
 select status, refusal, available
 from pgledger.spend('bob', 50, raise_refusals => false);
 
+-- What a model costs by the token, in fractions of a credit; what was used is rounded once.
+select code, rounding, changed
+from pgledger.set_price('gpt-large', '{"input_token": 0.015, "output_token": 0.12}');
+
+select status, balance
+from pgledger.top_up('carol', 300, key => 'order-1');
+
+select amount, balance
+from pgledger.spend_usage('carol', 'gpt-large', '{"input_token": 1200, "output_token": 345}',
+  key => 'answer-1', reference => 'chat-11');
+
+select u.key as unit, u.value ->> 'quantity' as quantity, u.value ->> 'credits' as credits
+from pgledger.get_transaction('carol', 'answer-1') t, jsonb_each(t.usage -> 'breakdown') u
+order by 1;
+
+-- An answer streams: the estimate is held at its price, and what was delivered is captured.
+select status, amount, available
+from pgledger.hold_usage('carol', 'gpt-large', '{"input_token": 1200, "output_token": 1000}',
+  key => 'answer-2', reference => 'chat-11');
+
+select status, amount, available
+from pgledger.capture_usage('carol', 'answer-2', '{"input_token": 1200, "output_token": 150}');
+
+-- The next costs more than was held: what is above it is a spend of its own, here as far as it goes.
+select status, amount, available
+from pgledger.hold_usage('carol', 'gpt-large', '{"input_token": 1200, "output_token": 1000}',
+  key => 'answer-3', reference => 'chat-11');
+
+select status, amount, requested_amount, available
+from pgledger.capture_usage('carol', 'answer-3', '{"input_token": 1200, "output_token": 2000}',
+  shortfall => 'PARTIAL');
+
+select seq, key, amount, requested_amount, running_balance
+from pgledger.history('carol', limit_count => 2);
+
+-- Many movements in one call: each is posted, replayed or refused by itself, in the order given.
+select account_id, key, status, amount, balance, refusal
+from pgledger.post_batch(
+  account_ids => array['bob', 'carol', 'dave', 'dave'],
+  amounts => array[50, 200, 100, -120],
+  types => array['GRANT', 'TOP_UP', 'TOP_UP', 'USAGE']::pgledger.transaction_type[],
+  keys => array['sorry-1', 'order-2', 'order-1', 'step-1']
+);
+
+-- The same from a client without arrays. An item with a code is priced like any other usage.
+select account_id, key, status, replayed, amount, balance, refusal
+from pgledger.post_batch_json('[
+  {"account_id": "dave", "type": "TOP_UP", "amount": 100, "key": "order-1"},
+  {"account_id": "dave", "type": "USAGE", "amount": -80, "key": "step-2"},
+  {"account_id": "carol", "type": "USAGE", "code": "gpt-large",
+    "quantities": {"output_token": 500}, "key": "answer-4"}
+]');
+
 -- What happened, newest first; what each execution used; and whether everything adds up.
 select seq, key, type, amount, running_balance, original_seq, counterparty
 from pgledger.history('alice');

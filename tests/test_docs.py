@@ -1,9 +1,11 @@
 """The documentation under test: every example runs, every generated page is current."""
 
+import asyncio
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,10 @@ import psycopg
 import pytest
 from psycopg import sql
 from psycopg.types.json import Jsonb
+from psycopg_pool import AsyncConnectionPool
+
+from pgledger import AsyncLedger, IdempotencyConflictError
+from tests.support import let_pass
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -183,6 +189,111 @@ def test_the_console_of_the_prices_page_tells_what_it_says(
         said.append(f"$ {command}\n{ran.stdout}")
     instant = r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+Z|Z)?"
     assert re.sub(instant, "<instant>", "".join(said)) == console
+
+
+Names = dict[str, Any]
+
+
+@pytest.fixture
+def streaming(database_url: str, capsys: pytest.CaptureFixture[str]) -> Names:
+    """Run the example of a stream, which leaves erin 487, and return what it defines."""
+    (block,) = blocks(ROOT / "docs" / "prices.md", "python")
+    names: Names = {"database_url": database_url}
+    exec(block, names)  # noqa: S102 - that is the test
+    assert capsys.readouterr().out.split() == ["forty", "-", "two", "487", "left"]
+    return names
+
+
+def stream(names: Names, key: str, send: Callable[[str], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with AsyncConnectionPool(names["database_url"], open=False) as pool:
+            try:
+                await names["answer"](AsyncLedger(pool), "erin", key, "What is it then?", send)
+            finally:
+                await asyncio.gather(*names["settling"])
+
+    asyncio.run(main())
+
+
+def erin(db: psycopg.Connection[dict[str, Any]]) -> tuple[int, dict[str, str]]:
+    """Return what is available to erin, and what became of what she asked for."""
+    available = db.execute("select pgledger.get_credits('erin')").fetchone()
+    assert available
+    rows = db.execute(
+        "select key, 'POSTED' as status from pgledger.transactions where account_id = 'erin'"
+        " union all select key, status::text from pgledger.pending_transactions"
+        " where account_id = 'erin' and status <> 'ENABLED'"
+    ).fetchall()
+    return available["get_credits"], {row["key"]: row["status"] for row in rows}
+
+
+def test_the_stream_of_the_prices_page_charges_what_a_client_had_who_is_gone(
+    db: psycopg.Connection[dict[str, Any]], streaming: Names
+) -> None:
+    settle = streaming["settle"]
+    tasks: list[asyncio.Task[None]] = []
+
+    async def leave(token: str) -> None:
+        if token == "two":  # noqa: S105 - no secret
+            answering = asyncio.current_task()
+            assert answering
+            tasks.append(answering)
+            answering.cancel()
+            await asyncio.Event().wait()
+
+    async def cancelled_once_more(*arguments: object) -> None:
+        tasks[0].cancel()
+        for _ in range(2):  # again with the same counts: nothing changes
+            await settle(*arguments)
+
+    streaming["settle"] = cancelled_once_more
+    with pytest.raises(asyncio.CancelledError):
+        stream(streaming, "answer-2", leave)
+    assert erin(db) == (477, {"order-1": "POSTED", "answer-1": "POSTED", "answer-2": "POSTED"})
+
+
+def test_the_stream_of_the_prices_page_is_free_when_nothing_was_delivered(
+    db: psycopg.Connection[dict[str, Any]], streaming: Names
+) -> None:
+    async def fail(_token: str) -> None:
+        raise ConnectionResetError
+
+    async def fail_late(_token: str) -> None:
+        let_pass(db, "20 minutes")
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        stream(streaming, "answer-2", fail)
+    with pytest.raises(ConnectionResetError):
+        stream(streaming, "answer-3", fail_late)
+    available, became = erin(db)
+    assert (available, became["answer-2"]) == (487, "CANCELLED")
+    assert became.get("answer-3") != "POSTED"
+
+
+def test_the_stream_of_the_prices_page_is_charged_after_its_hold_has_expired(
+    db: psycopg.Connection[dict[str, Any]], streaming: Names
+) -> None:
+    async def dawdle(token: str) -> None:
+        if token == "two":  # noqa: S105 - no secret
+            let_pass(db, "20 minutes")
+
+    stream(streaming, "answer-2", dawdle)
+    available, became = erin(db)
+    assert (available, became["answer-2-late"]) == (474, "POSTED")
+
+
+def test_the_stream_of_the_prices_page_begins_once_under_a_key(
+    db: psycopg.Connection[dict[str, Any]], streaming: Names
+) -> None:
+    sent = []
+
+    async def keep(token: str) -> None:
+        sent.append(token)
+
+    with pytest.raises(IdempotencyConflictError):
+        stream(streaming, "answer-1", keep)
+    assert (sent, erin(db)[0]) == ([], 487)
 
 
 def test_the_sql_example_prints_what_its_output_file_says(database_url: str, pg_bin: Path) -> None:
