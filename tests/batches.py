@@ -10,17 +10,12 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-import pytest
 from psycopg.types.json import Jsonb
 
 from tests.sessions import Connection, Row
 from tests.support import ask
 
 Item = dict[str, Any]
-
-UNOPENED = pytest.mark.xfail(
-    strict=True, reason="a batch posts the first movement of an account and opens no account"
-)
 
 # What an item may say, and the array of post_batch that says it for all of them.
 ARRAYS = {

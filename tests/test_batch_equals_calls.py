@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.batches import UNOPENED, Item, post_batch, post_batch_json, post_singly
+from tests.batches import Item, post_batch, post_batch_json, post_singly
 from tests.plans import let_days_pass
 from tests.prices import set_price
 from tests.sessions import Connection, Row
@@ -360,9 +360,7 @@ def require_the_same_of_an_atomic_one(
     } == first["error"] | {"detail": first["error"]["detail"] | {"item": refused[0] + 1}}
 
 
-@pytest.mark.parametrize(
-    ("start", "known"), [(1, True), (2, True), pytest.param(3, False, marks=UNOPENED)]
-)
+@pytest.mark.parametrize(("start", "known"), [(1, True), (2, True), (3, False)])
 def test_a_batch_is_what_its_items_are_one_by_one(
     db: Connection, start: int, *, known: bool
 ) -> None:

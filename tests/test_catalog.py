@@ -176,7 +176,7 @@ def test_no_function_catches_what_it_cannot_know(db: Ledger) -> None:
     assert catching == [
         "pgledger._auto_top_up(text,text,timestamp with time zone)",
         "pgledger._post_all(pgledger._request[],text[])",
-        "pgledger._post_isolated(pgledger._request)",
+        "pgledger._post_isolated(pgledger._request,boolean)",
     ]
     misuse = functions_with(db, r"definition ~* '\mexception\s+when\s+data_exception\M'")
     assert misuse == catching[1:]

@@ -15,7 +15,7 @@ from typing import LiteralString
 
 import pytest
 
-from tests.batches import UNOPENED, Item, arguments_of, credit, fund, spend
+from tests.batches import Item, arguments_of, credit, fund, spend
 from tests.batches import words as told
 from tests.races import ROUNDS, for_each_account, unsound, words, wrong_rounds
 from tests.sessions import (
@@ -169,7 +169,7 @@ def test_a_batch_waits_for_a_first_movement_in_flight(
     assert unsound(db) == []
 
 
-@pytest.mark.parametrize("end", [pytest.param("commit", marks=UNOPENED), "rollback"])
+@pytest.mark.parametrize("end", ["commit", "rollback"])
 def test_a_first_movement_waits_for_a_batch_that_makes_the_balance_row(
     connect: Connect, db: Connection, end: LiteralString
 ) -> None:
@@ -330,7 +330,6 @@ def test_a_batch_that_is_cut_short_leaves_nothing_behind(connect: Connect, db: C
 # Races
 
 
-@UNOPENED
 def test_first_credits_of_an_account_by_batches_and_calls_at_once_are_all_there(
     connect: Connect, db: Connection
 ) -> None:

@@ -42,7 +42,7 @@ begin
     ) e (name, pattern, most, rule) on e.name = f.name
     where e.name is null or (f.given <> 'null' and case
       when f.given::text !~ e.pattern then true
-      when e.most is not null then abs(f.given::numeric) > e.most
+      when e.most is not null then f.given::numeric not between -e.most - 1 and e.most
       else false
     end)
     order by i.place, f.name

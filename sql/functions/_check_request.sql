@@ -11,6 +11,9 @@ begin
     end if;
     perform pgledger._check_usage(request.usage ->> 'code', request.usage -> 'quantities');
   end if;
+  if request.usage is not null and request.type <> 'USAGE' then
+    perform pgledger._reject('type', request.type::text, 'What was used is of the type USAGE.');
+  end if;
 
   -- The lowest bigint has no positive twin, and a debit is judged by its positive amount.
   -- Usage may cost nothing, or have no price, which a repeat of it does not ask for.

@@ -3,7 +3,11 @@ create or replace function pgledger._is_well_formed(
   usage jsonb
 ) returns boolean
 language sql immutable parallel safe
-return amount > -9223372036854775808 and (amount <> 0 or usage is not null) and type is not null
+return amount > -9223372036854775808 and type is not null
+  and case
+    when usage is null then amount <> 0
+    else type = 'USAGE' and usage ? 'breakdown'
+  end
   and (key is null or pgledger._is_key(key))
   and (reference is null or pgledger._is_label(reference))
   and (metadata is null or pgledger._is_metadata(metadata));

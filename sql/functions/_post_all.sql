@@ -10,7 +10,6 @@ declare
 begin
   select l.hots, l.places, l.missing into v_hots, v_places, v_missing
   from pgledger._lock_balances(_post_all.account_ids) l;
-  -- What has no balance row yet may have no account either: that is seen to one by one.
   v_answers := pgledger._post_together(requests, v_hots, v_places, v_missing);
   if array_position(v_answers, null) is null then
     return v_answers;
@@ -18,9 +17,9 @@ begin
 
   -- Hardly ever is a movement misused, so one subtransaction does for all of them.
   begin
-    return pgledger._post_singly(requests, v_answers, false);
+    return pgledger._post_singly(requests, v_answers, v_missing, false);
   exception when data_exception then
-    return pgledger._post_singly(requests, v_answers, true);
+    return pgledger._post_singly(requests, v_answers, v_missing, true);
   end;
 end;
 $$;

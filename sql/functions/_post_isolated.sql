@@ -1,4 +1,4 @@
-create or replace function pgledger._post_isolated(request pgledger._request)
+create or replace function pgledger._post_isolated(request pgledger._request, apart boolean)
 returns pgledger.posting
 language plpgsql
 as $$
@@ -9,7 +9,7 @@ declare
   v_hint text;
   v_hot pgledger.balances;
 begin
-  return pgledger._post_item(request);
+  return pgledger._post_item(request, _post_isolated.apart);
 exception when data_exception then
   get stacked diagnostics v_code = returned_sqlstate, v_message = message_text,
     v_detail = pg_exception_detail, v_hint = pg_exception_hint;
@@ -24,8 +24,8 @@ exception when data_exception then
 end;
 $$;
 
-comment on function pgledger._post_isolated(pgledger._request) is
+comment on function pgledger._post_isolated(pgledger._request, boolean) is
   'Posts one movement of a batch, and answers a misuse (class 22) as the refusal of this movement '
   'alone, by a subtransaction. Private.';
 
-revoke all on function pgledger._post_isolated(pgledger._request) from public;
+revoke all on function pgledger._post_isolated(pgledger._request, boolean) from public;

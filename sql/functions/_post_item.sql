@@ -1,9 +1,9 @@
-create or replace function pgledger._post_item(request pgledger._request)
+create or replace function pgledger._post_item(request pgledger._request, apart boolean)
 returns pgledger.posting
 language plpgsql
 as $$
 begin
-  if pgledger._is_plain(
+  if not _post_item.apart and pgledger._is_plain(
       request.shortfall, request.external_id, request.ceiling_balance, request.credits_expire_at,
       request.priority)
     and pgledger._is_well_formed(
@@ -18,7 +18,8 @@ begin
 end;
 $$;
 
-comment on function pgledger._post_item(pgledger._request) is
-  'Posts one movement of a batch as the verb of its own would. Private.';
+comment on function pgledger._post_item(pgledger._request, boolean) is
+  'Posts one movement of a batch as the verb of its own would; apart, on an account whose balance '
+  'row was made for the batch, under the lock, which opens the account. Private.';
 
-revoke all on function pgledger._post_item(pgledger._request) from public;
+revoke all on function pgledger._post_item(pgledger._request, boolean) from public;

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from tests.batches import UNOPENED, Item, arguments_of, credit, post_batch, spend, words
+from tests.batches import Item, arguments_of, credit, post_batch, spend, words
 from tests.support import (
     HIGHEST,
     LOWEST,
@@ -311,7 +311,6 @@ def test_infinite_instants_are_misuses_of_their_item(rich: Ledger) -> None:
     assert posted(rich, "a") == [100, 2, 2]
 
 
-@UNOPENED
 def test_an_account_that_was_only_misused_or_refused_leaves_no_trace(db: Ledger) -> None:
     before = everything(db)
     rows = post_batch(db, spend(1, "x"), spend(0, "y"), credit(5, "z", key="#"), spend(1, "x"))
@@ -619,7 +618,6 @@ def test_a_credit_opens_an_account_and_what_came_before_was_short(db: Ledger) ->
     assert in_order(db)
 
 
-@UNOPENED
 def test_the_first_movement_of_a_batch_opens_its_account(db: Ledger) -> None:
     write_history(db, "old", 5)
     rows = post_batch(db, credit(5), spend(2), spend(1, "old"))
@@ -751,7 +749,6 @@ def test_credits_up_to_the_last_bigint(db: Ledger) -> None:
     assert in_order(db)
 
 
-@UNOPENED
 def test_a_batch_whose_sum_is_no_bigint_though_each_item_fits(db: Ledger) -> None:
     half = 2**62
     rows = post_batch(db, *[credit(half, "a", key=f"k{n}") for n in range(4)])
@@ -869,7 +866,6 @@ def test_thousands_of_items_on_one_account(db: Ledger) -> None:
     assert in_order(db)
 
 
-@UNOPENED
 def test_thousands_of_items_over_many_accounts(db: Ledger) -> None:
     accounts = [f"account {n * 7919 % 1000}" for n in range(1000)]
     rows = post_batch(db, *[credit(10, account_id) for account_id in accounts])
@@ -887,7 +883,6 @@ def test_thousands_of_items_over_many_accounts(db: Ledger) -> None:
 # The rest of what a call is
 
 
-@UNOPENED
 def test_the_accounts_are_locked_in_the_order_of_their_bytes(rich: Ledger) -> None:
     rows = post_batch(rich, *[credit(1, account_id) for account_id in ("é", "Z", "a b", "a", "z")])
     assert [row["account_id"] for row in rows] == ["é", "Z", "a b", "a", "z"]

@@ -200,7 +200,6 @@ def test_the_edges_of_bigint_keep_every_digit(db: Ledger) -> None:
     assert recorded["metadata"] == {"n": 9007199254740993}
 
 
-@pytest.mark.xfail(strict=True, reason="-2^63 is a bigint, and refuses the whole call as none")
 def test_the_lowest_bigint_is_a_misuse_of_its_item_as_in_post_batch(rich: Ledger) -> None:
     rows = post_batch_json(rich, spend(1), spend(1) | {"amount": LOWEST})
     assert words(rows) == ["ok", "22023"]

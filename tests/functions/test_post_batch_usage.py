@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.batches import UNOPENED, Item, credit, post_batch, post_batch_json, spend, usage, words
+from tests.batches import Item, credit, post_batch, post_batch_json, spend, usage, words
 from tests.prices import set_price
 from tests.support import Ledger, ask, ask_all, everything, in_order, posted, write_history
 
@@ -102,7 +102,6 @@ def test_a_cost_beyond_bigint_is_refused_alone(priced: Ledger) -> None:
     assert words(rows) == ["22003", "ok"]
 
 
-@UNOPENED
 def test_what_costs_nothing_is_posted_where_the_account_is_open(priced: Ledger) -> None:
     write_history(priced, "old", 5, -5)
     ask(priced, "set_account_status", account_id="b", status="FROZEN")
@@ -114,7 +113,6 @@ def test_what_costs_nothing_is_posted_where_the_account_is_open(priced: Ledger) 
     assert in_order(priced)
 
 
-@pytest.mark.xfail(strict=True, reason="the fast way posts an amount that stands beside a code")
 @pytest.mark.parametrize("quantities", [{"in": 1}, None], ids=["usage", "a code alone"])
 def test_the_amount_of_usage_must_not_be_given(
     priced: Ledger, quantities: dict[str, int] | None
@@ -125,7 +123,6 @@ def test_the_amount_of_usage_must_not_be_given(
     assert posted(priced, "a") == [100, -1]
 
 
-@pytest.mark.xfail(strict=True, reason="the fast way posts quantities that have no code")
 def test_quantities_without_a_code_are_a_misuse(priced: Ledger) -> None:
     for amount in (None, -5):
         given: Item = {**usage("m", {"in": 1}), "code": None, "amount": amount}
@@ -134,7 +131,6 @@ def test_quantities_without_a_code_are_a_misuse(priced: Ledger) -> None:
         assert (rows[0]["refusal"] or "")[:2] == "22"
 
 
-@pytest.mark.xfail(strict=True, reason="usage of any type is posted")
 @pytest.mark.parametrize("unit", ["in", "free"])
 def test_usage_is_of_type_usage(priced: Ledger, unit: str) -> None:
     rows = post_batch(priced, usage("m", {unit: 1}, type="GRANT"), spend(1))
