@@ -3,9 +3,11 @@
 import asyncio
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -297,13 +299,49 @@ def test_a_server_that_restarts_in_the_middle_loses_nothing_and_posts_nothing_tw
             connection.close()
 
 
-def repeated(crowd: Crowd, key: str) -> Posting:
+def repeated(crowd: Crowd, key: str, account: str = "u") -> Posting:
     """Ask again by the key until the server answers."""
     while True:
         with suppress(psycopg.OperationalError):
-            posting = crowd.ask("spend", "u", 1, key=key).result(DEADLINE_SECONDS)
+            posting = crowd.ask("spend", account, 1, key=key).result(DEADLINE_SECONDS)
             assert isinstance(posting, Posting)
             return posting
+
+
+def test_whatever_is_killed_and_whoever_gives_up_each_key_is_posted_once(
+    gather: Gather, funded: Connection
+) -> None:
+    dice = random.Random(7)  # noqa: S311
+    accounts = [dice.choice("uvw") for _ in range(400)]
+    crowd = gather(connections=3, pool={"max_size": 3}, max_items=20, max_queued=40)
+    asked: list[Future[Posting]] = []
+    for n, account in enumerate(accounts):
+        asked.append(crowd.ask("spend", account, 1, key=f"k{n}"))
+        if n % 40 == 20:
+            funded.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = current_database() and pid <> pg_backend_pid() and query like"
+                " '%post_batch%'"
+            )
+        if n % 25 == 0:
+            asked[dice.randrange(len(asked))].cancel()
+    wait(asked, DEADLINE_SECONDS)
+    posted = {
+        future.result().key for future in asked if not future.cancelled() and answered(future)
+    }
+    for n, account in enumerate(accounts):
+        again = repeated(crowd, f"k{n}", account)
+        assert again.replayed or f"k{n}" not in posted
+    found = [key for account in "uvw" for key in keys(funded, account)]
+    assert sorted(found) == sorted(f"k{n}" for n in range(400))
+    assert unsound(funded) == []
+
+
+def answered(future: "Future[Posting]") -> bool:
+    """Whether a caller was told a result; only the connection may have failed."""
+    error = future.exception(DEADLINE_SECONDS)
+    assert error is None or isinstance(error, psycopg.OperationalError)
+    return error is None
 
 
 # What sends
