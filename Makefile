@@ -40,7 +40,8 @@ bench: $(INSTALLED) ## Measure the hot path against bare statements (about 20 mi
 	$(BIN)/python -m tools.bench $(ARGS)
 
 race: $(INSTALLED) ## Run the random tests for long (about 10 minutes)
-	PGLEDGER_EXAMPLES=2000 $(BIN)/pytest tests/test_state_machine.py tests/test_concurrency.py
+	PGLEDGER_EXAMPLES=2000 PGLEDGER_RACE_SECONDS=60 $(BIN)/pytest tests/test_state_machine.py \
+	  tests/test_batch_equals_calls.py tests/test_concurrency.py tests/test_races_of_batches.py
 
 migration: $(INSTALLED) ## Write the next migration from what changed in sql/: make migration name=...
 	@test -n "$(name)" || { echo 'usage: make migration name=what_it_brings'; exit 2; }
