@@ -55,15 +55,11 @@ class Batchers(LedgerMachine):
         asked = [call for call in several if call.verb in POSTING and is_posted_at_once(call)]
         asked += [Call("spend", account, given) for account, given in spends]
         asked += [Call("grant_credits", account, given) for account, given in grants]
-        # Not for long: a batch does not open the accounts of first movements.
-        asked = [call for call in asked if self.accounts[call.account].opened]
         asked = data.draw(st.permutations(asked))
         self.make_in_a_batch(asked, as_json=as_json, atomic=atomic)
 
     def batch_some(self, account: str, data: st.DataObject) -> None:
         """A step in the life of an account with lots."""
-        if not self.accounts[account].opened:
-            return
         spends = data.draw(st.lists(SPENDS, min_size=1, max_size=5))
         asked = [Call("spend", account, given) for given in spends]
         grants = data.draw(st.lists(GRANTS, max_size=1))

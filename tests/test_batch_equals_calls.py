@@ -210,7 +210,7 @@ USAGE = st.fixed_dictionaries(
         "account_id": WHO,
         "amount": st.none(),
         "type": st.just("USAGE"),
-        "code": st.sampled_from(["m", "m", "m", "free", "unknown"]),
+        "code": st.sampled_from(["m", "m", "m", "free", "free", "free", "unknown"]),
         "quantities": st.dictionaries(
             st.sampled_from(["in", "out", "out", "in", "?"]), st.integers(0, 9), min_size=1
         )

@@ -121,8 +121,8 @@ def test_an_item_is_recorded_when_it_is_answered_to_be(rich: Ledger) -> None:
 
 def test_a_movement_of_a_batch_is_never_earlier_than_the_one_before_it(rich: Ledger) -> None:
     rich.execute("update pgledger.balances set updated_at = now() + interval '1 hour'")
-    rows = post_batch(rich, spend(1), spend(1), spend(1, shortfall="PARTIAL"))
     (ahead,) = rich.execute("select updated_at from pgledger.balances where account_id = 'a'")
+    rows = post_batch(rich, spend(1), spend(1), spend(1, shortfall="PARTIAL"))
     assert {row["created_at"] for row in rows} == {ahead["updated_at"]}
 
 

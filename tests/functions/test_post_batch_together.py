@@ -33,11 +33,11 @@ def rich(db: Ledger) -> Ledger:
 
 
 def spends(*amounts: int, **more: object) -> list[Item]:
-    return [spend(amount, **more) for amount in amounts]
+    return [spend(amount) | more for amount in amounts]
 
 
 def credits_of(*amounts: int, **more: object) -> list[Item]:
-    return [credit(amount, **more) for amount in amounts]
+    return [credit(amount) | more for amount in amounts]
 
 
 @pytest.mark.parametrize("end", [None, "release", "capture"])
@@ -109,7 +109,10 @@ def test_an_account_that_is_not_open(rich: Ledger, status: str) -> None:
 
 def test_a_cap_that_the_sum_exceeds_or_that_does_not_count_them(rich: Ledger) -> None:
     ask(rich, "set_spending_cap", account_id="a", amount=10, period="1 day", time_zone=zone())
-    assert words(post_batch(rich, *spends(4, 5))) == ["ok", "ok"]
+    assert words(post_batch(rich, *spends(2, 3, type="ADJUSTMENT"))) == ["ok", "ok"]
+    assert words(post_batch(rich, spend(1, type="REFUND"), spend(4))) == ["ok", "ok"]
+    assert ask(rich, "get_spending_cap", account_id="a")["remaining"] == 6
+    assert words(post_batch(rich, *spends(4, 1))) == ["ok", "ok"]
     assert ask(rich, "get_spending_cap", account_id="a")["remaining"] == 1
     assert words(post_batch(rich, *spends(1, 1))) == ["ok", "LG008"]
     assert words(post_batch(rich, *spends(20, 20, type="ADJUSTMENT"))) == ["ok", "ok"]
@@ -261,8 +264,8 @@ def test_credits_and_debits_that_leave_what_was_there(rich: Ledger) -> None:
 
 def test_a_time_ahead_of_the_clock(rich: Ledger) -> None:
     rich.execute("update pgledger.balances set updated_at = now() + interval '1 hour'")
-    rows = post_batch(rich, *spends(1, 2))
     (ahead,) = rich.execute("select updated_at from pgledger.balances where account_id = 'a'")
+    rows = post_batch(rich, *spends(1, 2))
     assert {row["created_at"] for row in rows} == {ahead["updated_at"]}
     assert in_order(rich)
 
