@@ -196,6 +196,7 @@
 \ir functions/_hold.sql
 \ir functions/_capture.sql
 \ir functions/_lock_balances.sql
+\ir functions/_weigh.sql
 \ir functions/_judge_together.sql
 \ir functions/_post_together.sql
 \ir functions/_price_all.sql

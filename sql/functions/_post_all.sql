@@ -3,6 +3,7 @@ returns pgledger.posting[]
 language plpgsql
 as $$
 declare
+  v_items pgledger._item[] := pgledger._weigh(requests);
   v_hots pgledger.balances[];
   v_places tid[];
   v_missing text[];
@@ -10,7 +11,7 @@ declare
 begin
   select l.hots, l.places, l.missing into v_hots, v_places, v_missing
   from pgledger._lock_balances(_post_all.account_ids) l;
-  v_answers := pgledger._post_together(requests, v_hots, v_places, v_missing);
+  v_answers := pgledger._post_together(v_items, v_hots, v_places, v_missing);
   if array_position(v_answers, null) is null then
     return v_answers;
   end if;

@@ -131,6 +131,25 @@ begin
     );
   end if;
 
+  if to_regtype('pgledger._item') is null then
+    create type pgledger._item as (
+      item bigint,
+      account_id text,
+      amount bigint,
+      type pgledger.transaction_type,
+      key text,
+      reference text,
+      metadata jsonb,
+      usage jsonb,
+      nth bigint,
+      so_far bigint,
+      total bigint,
+      is_last boolean,
+      is_usage boolean,
+      is_plain boolean
+    );
+  end if;
+
   if to_regtype('pgledger._sources') is null then
     create type pgledger._sources as (
       lots bigint[],
@@ -256,6 +275,10 @@ comment on column pgledger.usage_price.breakdown is
 
 comment on type pgledger._request is
   'One movement as a verb asks for it, checked and judged by the private functions. Private.';
+
+comment on type pgledger._item is
+  'One movement of a batch, with what the batch asks of its account in all: nth among them, so_far '
+  'their sum up to it, total all of it; is_usage and is_plain where all of them are. Private.';
 
 comment on type pgledger._sources is
   'Where the credits of one movement come from: lots (null: the pool) and amounts, pairwise, in '
