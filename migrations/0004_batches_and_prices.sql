@@ -1546,94 +1546,118 @@ comment on function pgledger._lock_balances(text[]) is
 
 revoke all on function pgledger._lock_balances(text[]) from public;
 
+-- functions/_weigh.sql
+
+-- Before anything is locked, so that nobody waits for it. In bigint, where no sum of a batch
+-- reaches 2^61: who moves more is looked at one by one.
+create or replace function pgledger._weigh(requests pgledger._request[]) returns pgledger._item[]
+language plpgsql immutable
+set jit = off
+as $$
+declare
+  v_most bigint := 2305843009213693952 / greatest(cardinality(requests), 1);
+begin
+  return array(
+    with asked as materialized (
+      select r.*, case when r.amount between -v_most and v_most then r.amount end as small
+      from unnest(requests) with ordinality r (
+        account_id, amount, type, key, announced, ceiling_balance, shortfall, reference,
+        external_id, metadata, raise_refusals, expires_at, original_seq, counterparty,
+        counterparty_seq, released, credits_expire_at, priority, extend, usage, item)
+    ), repeated as materialized (
+      select a.account_id, a.key from asked a group by a.account_id, a.key having count(a.key) > 1
+    ), summed as (
+      select a.item, a.account_id, a.amount, a.type, a.key, a.reference, a.metadata, a.usage,
+        row_number() over so_far as nth,
+        pgledger._total(a.small) over so_far as so_far,
+        pgledger._total(a.small) over whole as total,
+        pgledger._total(abs(a.small)) over whole as moved,
+        row_number() over so_far = count(*) over whole as is_last,
+        bool_and(a.type = 'USAGE') over whole as is_usage,
+        bool_and(coalesce(
+          a.small is not null
+          and pgledger._is_plain(
+            a.shortfall, a.external_id, a.ceiling_balance, a.credits_expire_at, a.priority)
+          and pgledger._is_well_formed(
+            a.amount, a.type, a.key, a.reference, a.metadata, a.usage)
+          and (a.key is null or (a.account_id, a.key) not in (
+            select r.account_id, r.key from repeated r)), false)) over whole as is_plain
+      from asked a
+      window so_far as (
+          partition by a.account_id collate "C" order by a.item rows unbounded preceding),
+        whole as (partition by a.account_id collate "C" order by a.item
+          rows between unbounded preceding and unbounded following)
+    )
+    select row(
+      s.item, s.account_id, s.amount, s.type, s.key, s.reference, s.metadata, s.usage, s.nth,
+      s.so_far, s.total, s.is_last, s.is_usage, s.is_plain and s.moved = abs(s.total)
+    )::pgledger._item
+    from summed s);
+end;
+$$;
+
+comment on function pgledger._weigh(pgledger._request[]) is
+  'The movements of a batch by account, with what it asks of each. Plain are those of an account '
+  'on which all of them are such as the fast path knows, none repeats a key of another, and all go '
+  'one way. Private.';
+
+revoke all on function pgledger._weigh(pgledger._request[]) from public;
+
 -- functions/_judge_together.sql
 
 -- What a batch asks of an account is judged as one movement of its sum, which is right where all of
--- it goes one way: every balance on the way there lies between the first and the last. In bigint,
--- which amounts below 2^61 in all beside a balance below 2^62 cannot overflow; more does not fit.
+-- it goes one way: every balance on the way there lies between the first and the last.
 --
 -- FULL, because no nested loop can do such a join, however short the planner takes the arrays for.
--- A key is looked up by a scalar subquery: of EXISTS the planner could make a hash of all keys.
 create or replace function pgledger._judge_together(
-  requests pgledger._request[], hots pgledger.balances[], places tid[], apart text[],
-  at timestamptz
+  items pgledger._item[], hots pgledger.balances[], places tid[], apart text[], at timestamptz
 ) returns table (
   item bigint, account_id text, amount bigint, type pgledger.transaction_type, key text,
   reference text, metadata jsonb, usage jsonb, seq bigint, running_balance bigint, total bigint,
-  is_last boolean, held bigint, head_lot bigint, place tid, posted_at timestamptz, fits boolean
+  is_last boolean, held bigint, pending_rows bigint, head_lot bigint, place tid,
+  posted_at timestamptz, fits boolean
 )
 language sql stable
 as $$
-  with asked as materialized (
-    select r.*,
-      case when r.amount between -2305843009213693952 / cardinality(_judge_together.requests)
-        and 2305843009213693952 / cardinality(_judge_together.requests) then r.amount end as small
-    from unnest(_judge_together.requests) with ordinality r (
-      account_id, amount, type, key, announced, ceiling_balance, shortfall, reference, external_id,
-      metadata, raise_refusals, expires_at, original_seq, counterparty, counterparty_seq, released,
-      credits_expire_at, priority, extend, usage, item)
-  ), repeated as materialized (
-    select a.account_id, a.key from asked a group by a.account_id, a.key having count(a.key) > 1
-  ), summed as (
-    select a.item, a.account_id, a.amount, a.type, a.key, a.reference, a.metadata, a.usage,
-      b.balance, b.held, b.floor, b.low_below, b.top_up_below, b.head_lot, b.head_left, b.cap_left,
-      b.attention_at, b.place, greatest(b.updated_at, _judge_together.at) as posted_at,
-      b.seq + row_number() over so_far as seq, pgledger._total(a.small) over so_far as so_far,
-      pgledger._total(a.small) over whole as total,
-      row_number() over so_far = count(*) over whole as is_last,
-      b.balance between -4611686018427387904 and 4611686018427387904 as is_small,
-      pgledger._total(abs(a.small)) over whole as moved,
-      bool_and(coalesce(
-        a.small is not null and (a.type = 'USAGE' or b.cap_left is null) and pgledger._is_plain(
-          a.shortfall, a.external_id, a.ceiling_balance, a.credits_expire_at, a.priority)
-        and pgledger._is_well_formed(a.amount, a.type, a.key, a.reference, a.metadata, a.usage)
-        and (a.key is null or (
-          (a.account_id, a.key) not in (select r.account_id, r.key from repeated r)
-          and (select t.seq from pgledger.transactions t
-            where t.account_id = a.account_id and t.key = a.key) is null
-          and (b.pending_rows = 0 or (select p.amount from pgledger.pending_transactions p
-            where p.account_id = a.account_id and p.key = a.key) is null)
-        )), false)) over whole as is_plain
-    from asked a
-    full join unnest(_judge_together.hots, _judge_together.places) b (
-      account_id, balance, seq, updated_at, held, pending_rows, attention_at, floor, low_below,
-      top_up_below, pool, held_in_lots, head_lot, head_left, cap_left, place)
-      on b.account_id = a.account_id
-    window so_far as (
-        partition by a.account_id collate "C" order by a.item rows unbounded preceding),
-      whole as (partition by a.account_id collate "C" order by a.item
-        rows between unbounded preceding and unbounded following)
-  )
-  select s.item, s.account_id, s.amount, s.type, s.key, s.reference, s.metadata, s.usage, s.seq,
-    case when s.is_small then s.balance + s.so_far end, s.total, s.is_last, s.held, s.head_lot,
-    s.place, s.posted_at,
-    case when s.is_plain and s.is_small and s.moved = abs(s.total) and s.attention_at > s.posted_at
-        and s.account_id <> all (_judge_together.apart)
-        and pgledger._allows(s.balance, s.held, s.floor, s.total)
-        and pgledger._fits(s.head_lot, s.head_left, s.cap_left, s.total, true)
-      then s.total >= 0 or not coalesce(pgledger._is_low(
-        s.balance - s.held + s.total, s.total, s.low_below, s.top_up_below), false)
+  select i.item, i.account_id, i.amount, i.type, i.key, i.reference, i.metadata, i.usage,
+    b.seq + i.nth, case when s.is_small then b.balance + i.so_far end, i.total, i.is_last, b.held,
+    b.pending_rows, b.head_lot, b.place, s.posted_at,
+    case when i.is_plain and s.is_small and b.attention_at > s.posted_at
+        and i.account_id <> all (_judge_together.apart)
+        and pgledger._allows(b.balance, b.held, b.floor, i.total)
+        and pgledger._fits(b.head_lot, b.head_left, b.cap_left, i.total, i.is_usage)
+      then i.total >= 0 or not coalesce(pgledger._is_low(
+        b.balance - b.held + i.total, i.total, b.low_below, b.top_up_below), false)
       else false
     end
-  from summed s
+  from unnest(_judge_together.items) i
+  full join unnest(_judge_together.hots, _judge_together.places) b (
+    account_id, balance, seq, updated_at, held, pending_rows, attention_at, floor, low_below,
+    top_up_below, pool, held_in_lots, head_lot, head_left, cap_left, place)
+    on b.account_id = i.account_id
+  -- Beside a sum of the batch, a balance below 2^62 overflows nothing.
+  cross join lateral (values (
+    b.balance between -4611686018427387904 and 4611686018427387904,
+    greatest(b.updated_at, _judge_together.at))) s (is_small, posted_at)
 $$;
 
 comment on function pgledger._judge_together(
-  pgledger._request[], pgledger.balances[], tid[], text[], timestamptz) is
+  pgledger._item[], pgledger.balances[], tid[], text[], timestamptz) is
   'For each movement of a batch where in its account''s journal it would stand, and whether it '
   'fits: whether the fast path would post all that is asked of its account, which is none of those '
-  'to be kept apart. Private.';
+  'to be kept apart, as long as its key is not taken. Private.';
 
 revoke all on function pgledger._judge_together(
-  pgledger._request[], pgledger.balances[], tid[], text[], timestamptz) from public;
+  pgledger._item[], pgledger.balances[], tid[], text[], timestamptz) from public;
 
 -- functions/_post_together.sql
 
 -- What _post does for one movement, for all those of a batch at once: one UPDATE of the balance
 -- rows and one INSERT into the journal. All rows are locked, so what was judged stays true, the
--- keys included. No plan but by index: one made while the tables were small would be kept.
+-- keys included. No plan but by index: one made while the tables were small would be kept. A key is
+-- looked up by a scalar subquery, because of EXISTS the planner could make a hash of all keys.
 create or replace function pgledger._post_together(
-  requests pgledger._request[], hots pgledger.balances[], places tid[], apart text[]
+  items pgledger._item[], hots pgledger.balances[], places tid[], apart text[]
 ) returns pgledger.posting[]
 language plpgsql
 set plan_cache_mode = force_generic_plan
@@ -1647,7 +1671,17 @@ declare
 begin
   with judged as materialized (
     select t.*
-    from pgledger._judge_together(requests, hots, places, apart, v_now) t
+    from pgledger._judge_together(items, hots, places, apart, v_now) t
+  ), taken as materialized (
+    select j.account_id
+    from judged j
+    where j.fits and j.key is not null
+      and ((
+          select t.seq from pgledger.transactions t
+          where t.account_id = j.account_id and t.key = j.key) is not null
+        or (j.pending_rows > 0 and (
+          select p.amount from pgledger.pending_transactions p
+          where p.account_id = j.account_id and p.key = j.key) is not null))
   ), moved as (
     update pgledger.balances b
     set balance = j.running_balance, seq = j.seq, updated_at = j.posted_at,
@@ -1655,6 +1689,7 @@ begin
         head_left = b.head_left + j.total, cap_left = b.cap_left + least(j.total, 0)
     from judged j
     where b.account_id = j.account_id and b.ctid = j.place and j.fits and j.is_last
+      and j.account_id not in (select t.account_id from taken t)
   ), entered as (
     insert into pgledger.transactions (
       account_id, seq, amount, running_balance, created_at, type, reference, metadata, lot, usage,
@@ -1662,12 +1697,15 @@ begin
     select j.account_id, j.seq, j.amount, j.running_balance, j.posted_at, j.type, j.reference,
       j.metadata, j.head_lot, j.usage, j.key
     from judged j
-    where j.fits
+    where j.fits and j.account_id not in (select t.account_id from taken t)
   )
-  select array_agg(case when j.fits then row(
-      j.account_id, coalesce(j.key, '#' || j.seq), j.seq, j.type, j.amount, j.amount,
-      j.running_balance, j.running_balance, j.running_balance - j.held, 'POSTED', false, null,
-      j.posted_at, null)::pgledger.posting end order by j.item)
+  select array_agg(case
+      when j.fits and j.account_id not in (select t.account_id from taken t)
+      then row(
+        j.account_id, coalesce(j.key, '#' || j.seq), j.seq, j.type, j.amount, j.amount,
+        j.running_balance, j.running_balance, j.running_balance - j.held, 'POSTED', false, null,
+        j.posted_at, null)::pgledger.posting
+    end order by j.item)
   into v_answers
   from judged j;
   return v_answers;
@@ -1675,12 +1713,13 @@ end;
 $$;
 
 comment on function pgledger._post_together(
-  pgledger._request[], pgledger.balances[], tid[], text[]) is
-  'Posts those movements of a batch that can be posted without looking at them one by one, under '
-  'the locks of all their accounts: the answers, null for those left to be posted. Private.';
+  pgledger._item[], pgledger.balances[], tid[], text[]) is
+  'Posts those movements of a batch that can be posted without looking at them one by one, none of '
+  'them on the accounts to be kept apart, under the locks of all: the answers, null for those left '
+  'to be posted. Private.';
 
 revoke all on function pgledger._post_together(
-  pgledger._request[], pgledger.balances[], tid[], text[]) from public;
+  pgledger._item[], pgledger.balances[], tid[], text[]) from public;
 
 -- functions/_price_all.sql
 
@@ -1857,6 +1896,7 @@ returns pgledger.posting[]
 language plpgsql
 as $$
 declare
+  v_items pgledger._item[] := pgledger._weigh(requests);
   v_hots pgledger.balances[];
   v_places tid[];
   v_missing text[];
@@ -1864,7 +1904,7 @@ declare
 begin
   select l.hots, l.places, l.missing into v_hots, v_places, v_missing
   from pgledger._lock_balances(_post_all.account_ids) l;
-  v_answers := pgledger._post_together(requests, v_hots, v_places, v_missing);
+  v_answers := pgledger._post_together(v_items, v_hots, v_places, v_missing);
   if array_position(v_answers, null) is null then
     return v_answers;
   end if;
