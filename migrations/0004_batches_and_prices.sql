@@ -48,6 +48,25 @@ begin
     );
   end if;
 
+  if to_regtype('pgledger._item') is null then
+    create type pgledger._item as (
+      item bigint,
+      account_id text,
+      amount bigint,
+      type pgledger.transaction_type,
+      key text,
+      reference text,
+      metadata jsonb,
+      usage jsonb,
+      nth bigint,
+      so_far bigint,
+      total bigint,
+      is_last boolean,
+      is_usage boolean,
+      is_plain boolean
+    );
+  end if;
+
   if not exists (
     select from pg_catalog.pg_attribute a
     where a.attrelid = 'pgledger.posting'::regclass and a.attname = 'error'
@@ -94,6 +113,9 @@ comment on column pgledger.usage_price.cost is 'Whole minor units.';
 comment on column pgledger.usage_price.exact is 'The sum over all units before it is rounded.';
 comment on column pgledger.usage_price.breakdown is
   'By unit: quantity, credits_per_unit, and credits, their product; exact numbers.';
+comment on type pgledger._item is
+  'One movement of a batch, with what the batch asks of its account in all: nth among them, so_far '
+  'their sum up to it, total all of it; is_usage and is_plain where all of them are. Private.';
 comment on type pgledger.unit_price is
   'What one unit of a code costs, as list_prices shows it.';
 comment on type pgledger.usage_price is
