@@ -2388,7 +2388,7 @@ as $$
 begin
   if given is null and _check_array.required then
     perform pgledger._reject(_check_array.parameter, null,
-      'A batch names the account, the amount and the type of each item.');
+      'A batch names the account, the type, and the amount or the code of each item.');
   elsif array_ndims(given) > 1 or cardinality(given) <> items then
     perform pgledger._reject(_check_array.parameter, array_dims(given),
       'An array of one dimension, with one element for each of the account_ids: ' || items || '.');
@@ -2432,7 +2432,8 @@ begin
     perform pgledger._reject('atomic', null, 'true posts all or nothing, false each on its own.');
   end if;
   perform pgledger._check_array('account_ids', post_batch.account_ids, v_items, true);
-  perform pgledger._check_array('amounts', post_batch.amounts, v_items, true);
+  perform pgledger._check_array(
+    'amounts', post_batch.amounts, v_items, post_batch.codes is null);
   perform pgledger._check_array('types', post_batch.types, v_items, true);
   perform pgledger._check_array('keys', post_batch.keys, v_items, false);
   perform pgledger._check_array('reference_ids', post_batch.reference_ids, v_items, false);
@@ -2478,14 +2479,15 @@ comment on function pgledger.post_batch(
   timestamptz[], integer[], text[], jsonb[], boolean) is
   'Posts many movements at once, on any accounts: the arrays have one element per item, the answer '
   'one row per item, in their order. Amounts are signed, in minor units: a spend is below 0, of '
-  'type USAGE. Items take effect in their order as if add_transaction, or spend with its '
-  'shortfall (REFUSE, PARTIAL, DEBT, or FORCE for fail_insufficient_credits => false), had been '
-  'called for one after the other; with a code and quantities instead of an '
-  'amount as if spend_usage had. Each is accepted, replayed by its key, or answered as REFUSED '
-  'with its code in refusal, misuse (22023, 22004, 22003) too. With atomic the first refusal is '
-  'raised, DETAIL naming its item from 1 on, and nothing is posted. A null array, or element, is '
-  'the default. Balance rows stay locked until the transaction ends: 1,000 items is a good size. '
-  'A repeat of the batch changes nothing for items with a key. Refuses as a whole with 22023 and '
+  'type USAGE, and what is above 0 is a credit whatever its type. Items take effect in their order '
+  'as if add_transaction, or spend with its shortfall (REFUSE, PARTIAL, DEBT, or FORCE for '
+  'fail_insufficient_credits => false), had been called for one after the other; with a code and '
+  'quantities instead of an amount, which is null then, as if spend_usage had. Each is accepted, '
+  'replayed by its key, or answered as REFUSED with its code in refusal, misuse (22023, 22004, '
+  '22003) too. With atomic the first refusal is raised, DETAIL naming its item from 1 on, and '
+  'nothing is posted. A null array, or element, is the default; amounts may be null where there '
+  'are codes. Balance rows stay locked until the transaction ends: 1,000 items is a good size. A '
+  'repeat of the batch changes nothing for items with a key. Refuses as a whole with 22023 and '
   '22004 for arrays that do not go together.';
 
 revoke all on function pgledger.post_batch(

@@ -6,7 +6,7 @@ as $$
 begin
   if given is null and _check_array.required then
     perform pgledger._reject(_check_array.parameter, null,
-      'A batch names the account, the amount and the type of each item.');
+      'A batch names the account, the type, and the amount or the code of each item.');
   elsif array_ndims(given) > 1 or cardinality(given) <> items then
     perform pgledger._reject(_check_array.parameter, array_dims(given),
       'An array of one dimension, with one element for each of the account_ids: ' || items || '.');

@@ -50,6 +50,20 @@ def test_usage_is_priced_and_recorded_as_spend_usage_does(priced: Ledger) -> Non
     assert in_order(priced)
 
 
+def test_a_batch_of_usage_alone_needs_no_amounts(priced: Ledger) -> None:
+    query = """
+    select status, amount, error ->> 'message' as message
+    from pgledger.post_batch(
+      array['a', 'b'], null, array['USAGE', 'USAGE']::pgledger.transaction_type[],
+      codes => array['m', null], quantities => array[jsonb '{"in": 3}', null])
+    """
+    assert priced.execute(query).fetchall() == [
+        {"status": "POSTED", "amount": -2, "message": None},
+        {"status": "REFUSED", "amount": 0, "message": "invalid amount"},
+    ]
+    assert in_order(priced)
+
+
 def test_usage_and_amounts_stand_side_by_side(priced: Ledger) -> None:
     items = [
         *(usage("m", {"in": 1}), spend(5), usage("m", {"out": 60}), credit(40, "b")),
