@@ -511,6 +511,66 @@ def test_a_usage_is_spent_by_its_price(sold: Run) -> None:
     assert "u1 has 94 available, 900 requested (806 missing)" in told
 
 
+SPEND = "spend u1 --usage gpt --key k --quantity input_token="
+HOLD = "hold u1 --usage gpt --key h --quantity output_token="
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "told"),
+    [
+        (
+            f"{SPEND}1200",
+            f"{SPEND}1201",
+            "amount -2 for 1200 input_token of gpt where amount -2 for 1201 input_token of gpt",
+        ),
+        (
+            f"{SPEND}1200",
+            f"{SPEND}0.5 --quantity output_token=1",
+            "1200 input_token of gpt where amount -1 for 0.5 input_token, 1 output_token of gpt",
+        ),
+        (
+            f"{SPEND}1200",
+            f"{SPEND}1200 --quantity image=1",
+            "1200 input_token of gpt where 1 image",
+        ),
+        ("spend u1 7 --key k", f"{SPEND}1200", "amount -7 where amount -2 for 1200 input_token"),
+        (f"{SPEND}1200", "spend u1 7 --key k", "for 1200 input_token of gpt where amount -7 is"),
+        (f"{SPEND}1200", "spend u1 2 --key k", "for 1200 input_token of gpt where amount -2 is"),
+        (f"{HOLD}100", f"{HOLD}200", "amount -2 for 100 output_token of gpt where amount -3 for"),
+        ("hold u1 9 --key h", f"{HOLD}100", "amount -9 where amount -2 for 100 output_token of"),
+        (f"{HOLD}100", "hold u1 9 --key h", "for 100 output_token of gpt where amount -9 is"),
+        (f"{HOLD}100", f"{SPEND.replace('input', 'output')}100 --key h", "recorded it as PENDING"),
+    ],
+)
+def test_a_key_of_another_usage_is_refused_in_words(
+    sold: Run, first: str, then: str, told: str
+) -> None:
+    assert sold(*first.split()).exit_code == 0
+    assert told in failed(sold(*then.split()), 1)
+    refusal = error(sold(*then.split(), "--json"), 1)
+    assert refusal["sqlstate"] == "LG002"
+    assert {"usage", "amount"} <= set(refusal["details"]["recorded"])
+
+
+def test_a_capture_of_another_usage_is_refused_in_words(sold: Run) -> None:
+    sold(*f"{HOLD}1000".split())
+    words = ["capture", "u1", "h", *usage("output_token=1")]
+    sold("capture", "u1", "h", *usage("output_token=500"))
+    told = failed(sold(*words), 1)
+    assert "u1 has recorded amount -6 for 500 output_token of gpt where " in told
+    assert "1 output_token of gpt is given" in told
+    assert error(sold(*words, "--json"), 1)["sqlstate"] == "LG002"
+
+
+def test_a_repeat_at_another_price_names_only_what_differs(sold: Run) -> None:
+    later = ["--expires-at", "2999-01-01T00:00Z"]
+    sold(*f"{HOLD}100".split(), *later)
+    sold("prices", "set", "gpt", "output_token=9")
+    told = failed(sold(*f"{HOLD}100".split(), "--expires-at", "2999-01-02T00:00Z"), 1)
+    assert "u1 has recorded expires_at 2999-01-01" in told
+    assert "amount" not in told
+
+
 def test_a_usage_that_costs_nothing_is_recorded(sold: Run) -> None:
     told = sold("spend", "u1", "--usage", "gpt", "--key", "k", *usage("input_token=0"))
     assert told.stdout.startswith("spent 0 CREDIT from u1\navailable 100 CREDIT; seq 2, key k\n")

@@ -1,7 +1,7 @@
 """What can stop a command: its exit code, and the error in words."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from enum import IntEnum
 from typing import Any
@@ -144,14 +144,31 @@ def _refusal(error: LedgerError) -> str:
         values["units"] = many if len(units) > _UNITS_NAMED else ", ".join(units)
     if error.sqlstate == "LG002":
         recorded, given = error.details["recorded"], error.details["given"]
-        differing = [
-            f"{name} {recorded[name]} where {value} is given"
-            for name, value in given.items()
-            if name in recorded and value not in {None, recorded[name]}
-        ]
+        differing = list(_differing(recorded, given))
         values["account_id"] = values["account_id"] or f"plan {values['plan']}"
         values["differing"] = ", ".join(differing) or f"it as {recorded.get('status')}"
     return f"{error.message}: {phrase.format_map(values)}"
+
+
+def _differing(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+    """Say what a repeat gives otherwise than it is recorded; None is what it does not give."""
+    usages = (recorded.get("usage"), given.get("usage"))
+    for name, value in given.items():
+        # The amount of a usage follows from it, and from the prices of the moment.
+        follows = name == "usage" or (name == "amount" and any(usages))
+        if name in recorded and not follows and value not in (None, recorded[name]):
+            yield f"{name} {recorded[name]} where {value} is given"
+    if usages[0] != usages[1]:
+        yield f"{_movement(recorded)} where {_movement(given)} is given"
+
+
+def _movement(side: Mapping[str, Any]) -> str:
+    """Say which amount it was, of which usage."""
+    words = [] if side.get("amount") is None else [f"amount {side['amount']}"]
+    if usage := side.get("usage"):
+        used = ", ".join(f"{number} {unit}" for unit, number in sorted(usage["quantities"].items()))
+        words.append(f"{used} of {usage['code']}")
+    return " for ".join(words)
 
 
 _UNITS_NAMED = 8
