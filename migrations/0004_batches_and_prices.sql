@@ -1717,7 +1717,7 @@ begin
       account_id, seq, amount, running_balance, created_at, type, reference, metadata, lot, usage,
       key)
     select j.account_id, j.seq, j.amount, j.running_balance, j.posted_at, j.type, j.reference,
-      j.metadata, j.head_lot, j.usage, j.key
+      j.metadata, case when j.amount < 0 then j.head_lot end, j.usage, j.key
     from judged j
     where j.fits and j.account_id not in (select t.account_id from taken t)
   )

@@ -139,7 +139,6 @@ def test_what_costs_nothing_is_posted_where_the_account_is_open(priced: Ledger) 
     assert in_order(priced)
 
 
-@pytest.mark.xfail(strict=True, reason="beside a debit it is recorded as paid by the head lot")
 def test_what_costs_nothing_is_paid_by_no_lot(priced: Ledger) -> None:
     give(priced, "lot", 20, day(3))
     free = usage("m", {"free": 9})
