@@ -136,6 +136,17 @@ def test_a_refused_batch_posts_what_is_due_as_refused_calls_do(db: Ledger) -> No
     assert unreckoned(db) == []
 
 
+def test_a_misused_item_tells_the_balance_without_what_is_due(db: Ledger) -> None:
+    give(db, "pool", 5)
+    give(db, "gone", 10, day(1))
+    ask(db, "hold", account_id="a", amount=1)
+    let_pass(db, "2 days")
+    (row,) = post_batch(db, spend(0))
+    assert (row["refusal"], row["balance"], row["available"]) == ("22023", 6, 5)
+    (row,) = post_batch(db, spend(0, "nobody"))
+    assert (row["balance"], row["available"]) == (0, 0)
+
+
 def test_a_refill_that_is_due_is_there_for_the_batch(db: Ledger) -> None:
     plan(db, "pro", 30, policy="ADD", anchor="ACCOUNT")
     ask(db, "open_account", account_id="a")
