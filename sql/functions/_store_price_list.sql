@@ -8,7 +8,8 @@ begin
   where l.code = list.code and l.valid_from = list.valid_from;
 
   insert into pgledger.price_lists (code, valid_from, rounding, metadata)
-  values (list.code, list.valid_from, list.rounding, list.metadata);
+  values (list.code, list.valid_from, list.rounding, list.metadata)
+  on conflict (code, valid_from) do nothing;
   insert into pgledger.prices (code, valid_from, unit, credits_per_unit)
   select list.code, list.valid_from, e.key, pgledger._number(e.value, true)
   from jsonb_each(_store_price_list.prices) e;

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from tests.conftest import Connect
 from tests.prices import in_force, list_of, set_price
+from tests.sessions import SNAPSHOT_LEVELS
 from tests.support import Ledger, ask, ask_all, everything, labels, let_pass, refused
 
 NEXT_YEAR = datetime(2200, 1, 1, tzinfo=UTC)
@@ -255,6 +256,20 @@ def test_who_comes_second_waits_and_finds_nothing_to_change(connect: Connect) ->
     assert ask_all(second, "list_prices") == []
     first.commit()
     assert set_price(second, "m", {"in": 1}) == made | {"changed": False}
+
+
+@pytest.mark.parametrize("level", SNAPSHOT_LEVELS)
+def test_a_list_that_a_snapshot_does_not_see_is_a_conflict(
+    connect: Connect, level: LiteralString
+) -> None:
+    first, second = connect(), connect()
+    first.execute(b"begin isolation level " + level.encode())
+    ask_all(first, "list_prices")
+    set_price(second, "m", {"in": 1}, valid_from=NEXT_YEAR)
+    with pytest.raises(psycopg.errors.SerializationFailure):
+        set_price(first, "m", {"in": 2}, valid_from=NEXT_YEAR)
+    first.execute("rollback")
+    assert in_force(first, "m", at=NEXT_YEAR) == {"in": 1}
 
 
 def test_the_table_holds_what_the_function_checks(db: Ledger) -> None:
