@@ -10,7 +10,9 @@ set enable_seqscan = off
 as $$
 declare
   v_wanted text[] := array(
-    select distinct u.account_id from unnest(_lock_balances.account_ids) u (account_id));
+    select distinct u.account_id
+    from unnest(_lock_balances.account_ids) u (account_id)
+    where u.account_id is not null);
   v_account_id text;
 begin
   missing := '{}';

@@ -300,6 +300,13 @@ def require_misused(
     assert len(json.dumps(error)) < 2000
 
 
+def test_an_item_of_no_account_does_not_slow_the_others_down(rich: Ledger) -> None:
+    rows = post_batch(rich, spend(1), spend(1, account_id=None), credit(1, "b"), spend(1))
+    assert words(rows) == ["ok", "22004", "ok", "ok"]
+    # What is posted together is posted at one instant.
+    assert len({row["created_at"] for row in rows} - {None}) == 1
+
+
 def test_infinite_instants_are_misuses_of_their_item(rich: Ledger) -> None:
     for never in ("infinity", "-infinity"):
         rows = raw(
