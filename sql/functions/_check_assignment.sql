@@ -4,7 +4,9 @@ create or replace function pgledger._check_assignment(
 language plpgsql stable
 as $$
 begin
-  if not exists (select from pgledger.plans p where p.code = _check_assignment.plan) then
+  if not exists (
+    select from pgledger.plans p where p.code = _check_assignment.plan collate "default")
+  then
     perform pgledger._reject('plan', _check_assignment.plan,
       'Use the code of a plan, or create it first.');
   end if;

@@ -3,7 +3,8 @@ language plpgsql stable
 as $$
 begin
   if not exists (
-    select from pg_catalog.pg_timezone_names z where z.name = _checked_time_zone.time_zone
+    select from pg_catalog.pg_timezone_names z
+    where z.name = _checked_time_zone.time_zone collate "default"
   ) then
     perform pgledger._reject('time_zone', _checked_time_zone.time_zone,
       'Use a name of pg_timezone_names, such as UTC or Europe/Berlin.');

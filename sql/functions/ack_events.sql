@@ -17,7 +17,7 @@ begin
 
   -- In one order for everybody, so that two of these never wait for each other.
   for v_event in
-    select g.account_id, g.seq
+    select g.account_id collate "default" as account_id, g.seq
     from unnest(ack_events.account_ids, ack_events.seqs) g (account_id, seq)
     order by g.account_id collate "C", g.seq
   loop

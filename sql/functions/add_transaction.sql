@@ -34,7 +34,7 @@ begin
     and add_transaction.type is not null
   then
     return pgledger._post(
-      add_transaction.account_id, add_transaction.amount, add_transaction.type,
+      add_transaction.account_id collate "default", add_transaction.amount, add_transaction.type,
       add_transaction.key, add_transaction.reference, add_transaction.metadata,
       'REFUSE', add_transaction.raise_refusals, null);
   end if;

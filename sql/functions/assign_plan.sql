@@ -27,7 +27,7 @@ begin
   select p.* into v_on
   from pgledger.account_plans p
   where p.account_id = v_account.account_id;
-  if v_on.plan <> assign_plan.plan and assign_plan.starts_at is not null
+  if v_on.plan <> assign_plan.plan collate "default" and assign_plan.starts_at is not null
     or v_on.starts_at <> assign_plan.starts_at
   then
     perform pgledger._reject('starts_at', assign_plan.starts_at::text,
@@ -36,10 +36,11 @@ begin
 
   -- The old allowance ends and the new one begins at one instant.
   v_hot := pgledger._settle_due(pgledger._lock_balance(v_account.account_id));
-  if assign_plan.expire_allowance and v_on.plan <> assign_plan.plan then
+  if assign_plan.expire_allowance and v_on.plan <> assign_plan.plan collate "default" then
     v_hot := pgledger._expire_allowance(v_hot);
   end if;
-  perform pgledger._store_plan(v_account.account_id, assign_plan.plan, assign_plan.starts_at,
+  perform pgledger._store_plan(
+    v_account.account_id, assign_plan.plan collate "default", assign_plan.starts_at,
     assign_plan.at_once, v_hot.updated_at);
   v_hot.attention_at := v_hot.updated_at;
   perform pgledger._settle_due(v_hot);

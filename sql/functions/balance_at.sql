@@ -5,7 +5,7 @@ language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_account text := pgledger._checked_account(balance_at.account_id);
+  v_account text collate "default" := pgledger._checked_account(balance_at.account_id);
   v_low bigint := 0::bigint;
   v_high bigint;
   v_middle bigint;

@@ -13,7 +13,8 @@ declare
   v_answer pgledger.posting;
 begin
   if capture.metadata is null and coalesce(capture.amount > 0, true) then
-    v_answer := pgledger._capture(capture.account_id, capture.key, capture.amount, null);
+    v_answer := pgledger._capture(
+      capture.account_id collate "default", capture.key, capture.amount, null);
     if v_answer.status is not null then
       return v_answer;
     end if;

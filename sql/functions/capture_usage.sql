@@ -26,14 +26,15 @@ begin
   -- What a hold was made of never changes, so it is read before anything is locked.
   select p.usage into v_estimate
   from pgledger.pending_transactions p
-  where p.account_id = capture_usage.account_id and p.key = capture_usage.key;
+  where p.account_id = capture_usage.account_id collate "default"
+    and p.key = capture_usage.key collate "default";
   if v_estimate is not null and capture_usage.metadata is null then
     select p.cost, p.usage into v_cost, v_request.usage
     from pgledger._priced(v_estimate ->> 'code', capture_usage.quantities,
       (v_estimate ->> 'valid_from')::timestamptz) p;
     if v_cost > 0 then
       v_answer := pgledger._capture(
-        capture_usage.account_id, capture_usage.key, v_cost, v_request.usage);
+        capture_usage.account_id collate "default", capture_usage.key, v_cost, v_request.usage);
       if v_answer.status is not null then
         return v_answer;
       end if;

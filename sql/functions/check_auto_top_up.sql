@@ -6,7 +6,7 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_account text := pgledger._checked_account(check_auto_top_up.account_id);
+  v_account text collate "default" := pgledger._checked_account(check_auto_top_up.account_id);
   v_hot pgledger.balances;
   v_waiting pgledger.pending_transactions;
   v_answer pgledger.posting;
@@ -23,7 +23,7 @@ begin
     return next pgledger._as_posting(null, v_waiting, v_hot, true);
   else
     v_answer := pgledger._auto_top_up(
-      v_account, check_auto_top_up.reference, v_hot.updated_at);
+      v_account, check_auto_top_up.reference collate "default", v_hot.updated_at);
     if v_answer.status is not null then
       return next v_answer;
     end if;

@@ -11,7 +11,8 @@ begin
       'Ask for a positive whole number of minor units.');
   end if;
 
-  v_now := pgledger._balance_now(pgledger._checked_account(check_credits.account_id));
+  v_now := pgledger._balance_now(
+    pgledger._checked_account(check_credits.account_id collate "default"));
   return v_now.attention_at > '-infinity'
     and coalesce(v_now.cap_left >= check_credits.required, true)
     and pgledger._allows(v_now.balance, v_now.held, v_now.floor, -check_credits.required);

@@ -12,7 +12,7 @@ begin
     perform pgledger._reject('expire_allowance', null, 'true or false.');
   end if;
 
-  v_account := pgledger._lock_account(clear_plan.account_id);
+  v_account := pgledger._lock_account(clear_plan.account_id collate "default");
   return query
     select p.*
     from pgledger.account_plans p

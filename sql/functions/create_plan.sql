@@ -34,7 +34,7 @@ begin
 
   select p.* into strict v_recorded
   from pgledger.plans p
-  where p.code = create_plan.code;
+  where p.code = create_plan.code collate "default";
 
   -- As texts: a month is no term of 30 days, though the two intervals are equal.
   v_terms := to_jsonb(v_recorded) - array['metadata', 'created_at'];

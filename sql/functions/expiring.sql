@@ -17,8 +17,10 @@ begin
   return query
     select n.lot, coalesce(t.key, '#' || n.lot), n.remaining, n.held, n.expires_at, n.priority
     from pgledger._lots_now(
-      pgledger._checked_account(expiring.account_id), statement_timestamp(), false) n
-    left join pgledger.transactions t on t.account_id = expiring.account_id and t.seq = n.lot
+      pgledger._checked_account(expiring.account_id collate "default"), statement_timestamp(),
+      false) n
+    left join pgledger.transactions t
+      on t.account_id = expiring.account_id collate "default" and t.seq = n.lot
     where n.remaining > 0
       and n.expires_at < 'infinity'
       and n.expires_at <=

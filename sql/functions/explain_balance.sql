@@ -11,7 +11,7 @@ language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_account text := pgledger._checked_account(explain_balance.account_id);
+  v_account text collate "default" := pgledger._checked_account(explain_balance.account_id);
   v_now timestamptz := statement_timestamp();
   v_row pgledger.balances := pgledger._balance_row(v_account);
   v_hot pgledger.balances := pgledger._without_due(v_row, v_now);

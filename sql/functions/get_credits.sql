@@ -8,13 +8,13 @@ declare
 begin
   select b.balance - b.held, b.attention_at into v_available, v_attention_at
   from pgledger.balances b
-  where b.account_id = get_credits.account_id;
+  where b.account_id = get_credits.account_id collate "default";
 
   if v_attention_at > statement_timestamp() then
     return v_available;
   end if;
   select n.balance - n.held into v_available
-  from pgledger._balance_now(pgledger._checked_account(get_credits.account_id)) n;
+  from pgledger._balance_now(pgledger._checked_account(get_credits.account_id collate "default")) n;
   return v_available;
 end;
 $$;

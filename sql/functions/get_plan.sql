@@ -16,7 +16,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := statement_timestamp();
-  v_account text := pgledger._checked_account(get_plan.account_id);
+  v_account text collate "default" := pgledger._checked_account(get_plan.account_id);
   v_on pgledger.account_plans;
   v_plan pgledger.plans;
 begin

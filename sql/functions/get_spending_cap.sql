@@ -17,7 +17,7 @@ declare
 begin
   select c.* into v_cap
   from pgledger.spending_caps c
-  where c.account_id = pgledger._checked_account(get_spending_cap.account_id);
+  where c.account_id = pgledger._checked_account(get_spending_cap.account_id collate "default");
   if not found then
     return;
   end if;

@@ -17,8 +17,8 @@ begin
   end if;
 
   return pgledger._hold(
-    hold.account_id, hold.amount, hold.key, hold.expires_at, hold.reference, hold.metadata,
-    hold.raise_refusals, null);
+    hold.account_id collate "default", hold.amount, hold.key, hold.expires_at, hold.reference,
+    hold.metadata, hold.raise_refusals, null);
 end;
 $$;
 

@@ -18,11 +18,12 @@ declare
 begin
   perform pgledger._check_usage(hold_usage.code, hold_usage.quantities);
   select p.cost, p.usage into v_cost, v_usage
-  from pgledger._priced(hold_usage.code, hold_usage.quantities, clock_timestamp()) p;
+  from pgledger._priced(
+    hold_usage.code collate "default", hold_usage.quantities, clock_timestamp()) p;
   if v_cost > 0 then
     return pgledger._hold(
-      hold_usage.account_id, v_cost, hold_usage.key, hold_usage.expires_at, hold_usage.reference,
-      hold_usage.metadata, hold_usage.raise_refusals, v_usage);
+      hold_usage.account_id collate "default", v_cost, hold_usage.key, hold_usage.expires_at,
+      hold_usage.reference, hold_usage.metadata, hold_usage.raise_refusals, v_usage);
   end if;
 
   -- A repeat of a hold made at another price is answered all the same.

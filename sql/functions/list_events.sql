@@ -18,7 +18,7 @@ begin
     return query
       select e.*
       from pgledger.events e
-      where e.account_id = pgledger._checked_account(list_events.account_id)
+      where e.account_id = pgledger._checked_account(list_events.account_id collate "default")
       order by e.seq desc
       limit v_limit;
   end if;

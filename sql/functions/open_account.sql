@@ -15,7 +15,9 @@ declare
 begin
   v_request.account_id := pgledger._checked_account(open_account.account_id);
   perform pgledger._check_labels(null, null, null, open_account.metadata);
-  if not exists (select from pgledger.currencies c where c.code = open_account.currency) then
+  if not exists (
+    select from pgledger.currencies c where c.code = open_account.currency collate "default")
+  then
     perform pgledger._reject('currency', open_account.currency,
       'Use a code of pgledger.currencies, or add one there first.');
   end if;
@@ -43,7 +45,7 @@ begin
   from pgledger.accounts a
   where a.account_id = v_request.account_id;
 
-  if v_account.currency <> open_account.currency then
+  if v_account.currency <> open_account.currency collate "default" then
     perform pgledger._refuse(v_request, v_hot, 'LG002', jsonb_build_object(
       'recorded', jsonb_build_object('currency', v_account.currency),
       'given', jsonb_build_object('currency', open_account.currency)));

@@ -60,7 +60,7 @@ begin
   if post_batch.codes is not null then
     v_requests := pgledger._price_all(v_requests);
   end if;
-  v_answers := pgledger._post_all(v_requests, post_batch.account_ids);
+  v_answers := pgledger._post_all(v_requests, post_batch.account_ids collate "default");
   if post_batch.atomic then
     perform pgledger._raise_first(v_answers);
   end if;

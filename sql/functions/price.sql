@@ -17,7 +17,8 @@ begin
   end if;
 
   select p.cost, p.usage into v_cost, v_usage
-  from pgledger._priced(price.code, price.quantities, coalesce(price.at, statement_timestamp())) p;
+  from pgledger._priced(
+    price.code collate "default", price.quantities, coalesce(price.at, statement_timestamp())) p;
   if v_cost is null then
     perform pgledger._refuse_price(v_usage);
   end if;

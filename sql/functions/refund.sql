@@ -20,7 +20,7 @@ begin
     case when refund.fail_insufficient_credits is false then 'FORCE' else 'REFUSE' end,
     refund.reference, refund.metadata, refund.raise_refusals, null);
   v_request.external_id := refund.external_id;
-  return pgledger._undo(v_request, refund.original_key);
+  return pgledger._undo(v_request, refund.original_key collate "default");
 end;
 $$;
 

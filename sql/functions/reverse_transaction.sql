@@ -22,7 +22,7 @@ begin
     reverse_transaction.key, 'REFUSE', reverse_transaction.reference,
     reverse_transaction.metadata, reverse_transaction.raise_refusals, null);
   v_request.extend := reverse_transaction.extend;
-  return pgledger._undo(v_request, reverse_transaction.original_key);
+  return pgledger._undo(v_request, reverse_transaction.original_key collate "default");
 end;
 $$;
 

@@ -18,7 +18,7 @@ begin
     perform pgledger._reject('status', null, 'One of OPEN, FROZEN, CLOSED.');
   end if;
 
-  v_account := pgledger._lock_account(set_account_status.account_id);
+  v_account := pgledger._lock_account(set_account_status.account_id collate "default");
   v_before := v_account.status;
 
   if set_account_status.status = 'CLOSED' then

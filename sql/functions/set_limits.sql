@@ -15,7 +15,7 @@ begin
     perform pgledger._reject('min_balance', null, 'Give min_balance, debt_floor or both.');
   end if;
 
-  v_account := pgledger._lock_account(set_limits.account_id);
+  v_account := pgledger._lock_account(set_limits.account_id collate "default");
 
   v_min_balance := coalesce(set_limits.min_balance, v_account.min_balance);
   v_debt_floor := coalesce(set_limits.debt_floor, v_min_balance);

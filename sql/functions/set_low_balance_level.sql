@@ -8,7 +8,7 @@ as $$
 declare
   v_account pgledger.accounts;
 begin
-  v_account := pgledger._lock_account(set_low_balance_level.account_id);
+  v_account := pgledger._lock_account(set_low_balance_level.account_id collate "default");
 
   update pgledger.accounts a
   set low_balance_level = set_low_balance_level.level

@@ -21,7 +21,8 @@ begin
   lock table pgledger.price_lists in share row exclusive mode;
   v_now := clock_timestamp();
 
-  v_list := pgledger._price_list_at(set_price.code, coalesce(set_price.valid_from, v_now));
+  v_list := pgledger._price_list_at(
+    set_price.code collate "default", coalesce(set_price.valid_from, v_now));
   v_recorded := pgledger._prices_of(v_list);
   select coalesce(jsonb_object_agg(e.key, pgledger._number(e.value, true)), '{}') into v_given
   from jsonb_each(set_price.prices) e;

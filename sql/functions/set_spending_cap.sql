@@ -20,7 +20,7 @@ begin
   perform pgledger._checked_period(set_spending_cap.period, 'CALENDAR');
   perform pgledger._checked_time_zone(set_spending_cap.time_zone);
 
-  v_account := pgledger._lock_account(set_spending_cap.account_id);
+  v_account := pgledger._lock_account(set_spending_cap.account_id collate "default");
   v_hot := pgledger._lock_balance(v_account.account_id);
   delete from pgledger.spending_caps c
   where c.account_id = v_account.account_id;

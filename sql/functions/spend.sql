@@ -20,8 +20,8 @@ begin
   end if;
 
   return pgledger._post(
-    spend.account_id, -spend.amount, 'USAGE', spend.key, spend.reference, spend.metadata,
-    spend.shortfall, spend.raise_refusals, null);
+    spend.account_id collate "default", -spend.amount, 'USAGE', spend.key, spend.reference,
+    spend.metadata, spend.shortfall, spend.raise_refusals, null);
 end;
 $$;
 

@@ -21,10 +21,12 @@ begin
   end if;
 
   select p.cost, p.usage into v_cost, v_usage
-  from pgledger._priced(spend_usage.code, spend_usage.quantities, clock_timestamp()) p;
+  from pgledger._priced(
+    spend_usage.code collate "default", spend_usage.quantities, clock_timestamp()) p;
   return pgledger._post(
-    spend_usage.account_id, -v_cost, 'USAGE', spend_usage.key, spend_usage.reference,
-    spend_usage.metadata, spend_usage.shortfall, spend_usage.raise_refusals, v_usage);
+    spend_usage.account_id collate "default", -v_cost, 'USAGE', spend_usage.key,
+    spend_usage.reference, spend_usage.metadata, spend_usage.shortfall,
+    spend_usage.raise_refusals, v_usage);
 end;
 $$;
 

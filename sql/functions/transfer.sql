@@ -28,7 +28,7 @@ begin
   v_credit.account_id := pgledger._checked_account(transfer.to_account_id);
   v_credit.amount := transfer.amount;
   v_credit.counterparty := pgledger._checked_account(transfer.from_account_id);
-  if transfer.from_account_id = transfer.to_account_id then
+  if transfer.from_account_id collate "default" = transfer.to_account_id then
     perform pgledger._reject('to_account_id', transfer.to_account_id,
       'A transfer is between two accounts.');
   end if;
@@ -36,11 +36,11 @@ begin
 
   -- One order for everybody, so that transfers in opposite directions wait instead of deadlocking.
   if transfer.from_account_id collate "C" < transfer.to_account_id collate "C" then
-    v_from := pgledger._lock_balance(transfer.from_account_id);
-    v_to := pgledger._lock_balance(transfer.to_account_id);
+    v_from := pgledger._lock_balance(v_debit.account_id);
+    v_to := pgledger._lock_balance(v_credit.account_id);
   else
-    v_to := pgledger._lock_balance(transfer.to_account_id);
-    v_from := pgledger._lock_balance(transfer.from_account_id);
+    v_to := pgledger._lock_balance(v_credit.account_id);
+    v_from := pgledger._lock_balance(v_debit.account_id);
   end if;
   return pgledger._transfer(v_debit, v_credit, v_from, v_to);
 end;

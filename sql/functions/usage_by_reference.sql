@@ -18,9 +18,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_left bigint := pgledger._checked_limit(usage_by_reference.limit_count);
-  v_account text := pgledger._checked_account(usage_by_reference.account_id);
+  v_account text collate "default" := pgledger._checked_account(usage_by_reference.account_id);
   v_before bigint := coalesce(usage_by_reference.before_seq, 9223372036854775807);
-  v_seen text[] := '{}'::text[];
+  v_seen text[] collate "default" := '{}'::text[];
   v_spend record;
 begin
   for v_spend in
