@@ -343,6 +343,71 @@ comment on function pgledger._check_request(pgledger._request) is
 
 revoke all on function pgledger._check_request(pgledger._request) from public;
 
+-- functions/_checked_time_zone.sql
+
+create or replace function pgledger._checked_time_zone(time_zone text) returns text
+language plpgsql stable
+as $$
+begin
+  if not exists (
+    select from pg_catalog.pg_timezone_names z
+    where z.name = _checked_time_zone.time_zone collate "default"
+  ) then
+    perform pgledger._reject('time_zone', _checked_time_zone.time_zone,
+      'Use a name of pg_timezone_names, such as UTC or Europe/Berlin.');
+  end if;
+  return _checked_time_zone.time_zone;
+end;
+$$;
+
+comment on function pgledger._checked_time_zone(text) is
+  'The time zone, or 22023 (22004 for null) when it is not the name of one: abbreviations and '
+  'offsets know no summer time. Private.';
+
+revoke all on function pgledger._checked_time_zone(text) from public;
+
+-- functions/_check_assignment.sql
+
+create or replace function pgledger._check_assignment(
+  plan text, starts_at timestamptz, at_once boolean, expire_allowance boolean
+) returns void
+language plpgsql stable
+as $$
+begin
+  if not exists (
+    select from pgledger.plans p where p.code = _check_assignment.plan collate "default")
+  then
+    perform pgledger._reject('plan', _check_assignment.plan,
+      'Use the code of a plan, or create it first.');
+  end if;
+  -- Within these years a date has ten characters.
+  if _check_assignment.starts_at not between '0002-01-01Z' and '9000-01-01Z' then
+    perform pgledger._reject('starts_at', _check_assignment.starts_at::text,
+      'Give a point in time of the years 2 to 8999.');
+  end if;
+  if _check_assignment.at_once is null then
+    perform pgledger._reject('at_once', null, 'true or false.');
+  end if;
+  if _check_assignment.at_once and _check_assignment.starts_at is not null then
+    perform pgledger._reject('starts_at', _check_assignment.starts_at::text,
+      'A plan begins at once, or at starts_at: give one of the two.');
+  end if;
+  if _check_assignment.expire_allowance is null then
+    perform pgledger._reject('expire_allowance', null, 'true or false.');
+  end if;
+  if _check_assignment.expire_allowance and not _check_assignment.at_once then
+    perform pgledger._reject('expire_allowance', 'true',
+      'An allowance is only ended before its time when the plan changes at once.');
+  end if;
+end;
+$$;
+
+comment on function pgledger._check_assignment(text, timestamptz, boolean, boolean) is
+  'Refuses (22023, 22004) what assign_plan cannot be asked. Private.';
+
+revoke all on function
+  pgledger._check_assignment(text, timestamptz, boolean, boolean) from public;
+
 -- functions/_number.sql
 
 create or replace function pgledger._number(given jsonb, quoted boolean) returns numeric
@@ -1529,7 +1594,9 @@ set enable_seqscan = off
 as $$
 declare
   v_wanted text[] := array(
-    select distinct u.account_id from unnest(_lock_balances.account_ids) u (account_id));
+    select distinct u.account_id
+    from unnest(_lock_balances.account_ids) u (account_id)
+    where u.account_id is not null);
   v_account_id text;
 begin
   missing := '{}';
@@ -2261,6 +2328,242 @@ comment on function pgledger._undo(pgledger._request, text) is
 
 revoke all on function pgledger._undo(pgledger._request, text) from public;
 
+-- functions/open_account.sql
+
+create or replace function pgledger.open_account(
+  account_id text,
+  currency text default 'CREDIT',
+  min_balance bigint default 0,
+  metadata jsonb default null
+) returns pgledger.accounts
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_request pgledger._request;
+  v_hot pgledger.balances;
+  v_account pgledger.accounts;
+begin
+  v_request.account_id := pgledger._checked_account(open_account.account_id);
+  perform pgledger._check_labels(null, null, null, open_account.metadata);
+  if not exists (
+    select from pgledger.currencies c where c.code = open_account.currency collate "default")
+  then
+    perform pgledger._reject('currency', open_account.currency,
+      'Use a code of pgledger.currencies, or add one there first.');
+  end if;
+  if not coalesce(open_account.min_balance <= 0, false) then
+    perform pgledger._reject('min_balance', open_account.min_balance::text,
+      'A floor is 0 or negative, in minor units.');
+  end if;
+
+  v_hot := pgledger._lock_balance(v_request.account_id);
+  insert into pgledger.accounts as a (account_id, currency, min_balance, debt_floor, metadata)
+  values (
+    v_request.account_id, open_account.currency, open_account.min_balance,
+    open_account.min_balance, coalesce(open_account.metadata, '{}'))
+  on conflict (account_id) do nothing
+  returning a.* into v_account;
+
+  if found then
+    update pgledger.balances b
+    set floor = v_account.min_balance
+    where b.account_id = v_request.account_id;
+    return v_account;
+  end if;
+
+  select a.* into strict v_account
+  from pgledger.accounts a
+  where a.account_id = v_request.account_id;
+
+  if v_account.currency <> open_account.currency collate "default" then
+    perform pgledger._refuse(v_request, v_hot, 'LG002', jsonb_build_object(
+      'recorded', jsonb_build_object('currency', v_account.currency),
+      'given', jsonb_build_object('currency', open_account.currency)));
+  end if;
+  return v_account;
+end;
+$$;
+
+comment on function pgledger.open_account(text, text, bigint, jsonb) is
+  'Opens an account and answers with its settings. min_balance <= 0 is its floor in minor units, '
+  'and its debt_floor too until set_limits says otherwise. A repeat changes nothing and answers '
+  'with the settings as they are now; LG002 when it names another currency. Not required: a first '
+  'credit opens an account in CREDIT. Refuses with LG002, 22023 and 22004.';
+
+revoke all on function pgledger.open_account(text, text, bigint, jsonb) from public;
+
+-- functions/set_account_status.sql
+
+create or replace function pgledger.set_account_status(
+  account_id text,
+  status pgledger.account_status
+) returns pgledger.accounts
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account pgledger.accounts;
+  v_balance bigint;
+  v_pool bigint;
+  v_pending bigint;
+  v_before pgledger.account_status;
+  v_attention_at timestamptz;
+  v_now timestamptz;
+begin
+  if set_account_status.status is null then
+    perform pgledger._reject('status', null, 'One of OPEN, FROZEN, CLOSED.');
+  end if;
+
+  v_account := pgledger._lock_account(set_account_status.account_id collate "default");
+  v_before := v_account.status;
+
+  if set_account_status.status = 'CLOSED' then
+    v_now := clock_timestamp();
+    select b.balance, b.pool, count(p.key) into strict v_balance, v_pool, v_pending
+    from pgledger.balances b
+    left join pgledger.pending_transactions p
+      on p.account_id = b.account_id
+      and pgledger._pending_status(p.status, p.expires_at, v_now) = 'PENDING'
+    where b.account_id = v_account.account_id
+    group by b.balance, b.pool;
+
+    -- Credits in a lot would expire, and leave a closed account with the debt that they cover.
+    if v_balance <> 0 or v_pool <> 0 or v_pending > 0 then
+      raise exception using
+        errcode = '55000',
+        message = 'account not empty',
+        detail = jsonb_build_object(
+          'account_id', v_account.account_id,
+          'balance', v_balance,
+          'in_lots', coalesce(v_balance - v_pool, 0),
+          'pending', v_pending)::text,
+        hint = 'Bring the balance and each lot to 0, settle what is pending, then close it.';
+    end if;
+  end if;
+
+  update pgledger.accounts a
+  set status = set_account_status.status
+  where a.account_id = v_account.account_id
+  returning a.* into v_account;
+
+  if v_account.status = 'CLOSED' then
+    perform pgledger._clear_plan(v_account.account_id);
+  end if;
+  -- Away from the fast path, so that the status is looked at.
+  v_attention_at := pgledger._attention_at(v_account.account_id);
+  update pgledger.balances b
+  set attention_at = v_attention_at
+  where b.account_id = v_account.account_id;
+
+  if v_account.status = 'FROZEN' and v_before <> 'FROZEN' then
+    perform pgledger._emit(v_account.account_id, 'account_frozen', array['{}'::jsonb]);
+    v_account.events := v_account.events + 1;
+  end if;
+
+  return v_account;
+end;
+$$;
+
+comment on function pgledger.set_account_status(text, pgledger.account_status) is
+  'Opens, freezes or closes an account and answers with its settings. FROZEN refuses debits '
+  'that ask, not credits, and not movements with fail_insufficient_credits => false. CLOSED '
+  'refuses everything; 55000 unless the balance is 0, in each lot as well, and nothing is '
+  'pending; it ends the account''s plan. A repeat changes nothing. Refuses with LG003, 55000, '
+  '22023 and 22004.';
+
+revoke all on function
+  pgledger.set_account_status(text, pgledger.account_status) from public;
+
+-- functions/set_limits.sql
+
+create or replace function pgledger.set_limits(
+  account_id text,
+  min_balance bigint default null,
+  debt_floor bigint default null
+) returns pgledger.accounts
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account pgledger.accounts;
+  v_min_balance bigint;
+  v_debt_floor bigint;
+begin
+  if set_limits.min_balance is null and set_limits.debt_floor is null then
+    perform pgledger._reject('min_balance', null, 'Give min_balance, debt_floor or both.');
+  end if;
+
+  v_account := pgledger._lock_account(set_limits.account_id collate "default");
+
+  v_min_balance := coalesce(set_limits.min_balance, v_account.min_balance);
+  v_debt_floor := coalesce(set_limits.debt_floor, v_min_balance);
+  if v_min_balance > 0 then
+    perform pgledger._reject('min_balance', v_min_balance::text,
+      'A floor is 0 or negative, in minor units.');
+  end if;
+  if v_debt_floor > v_min_balance then
+    perform pgledger._reject('debt_floor', v_debt_floor::text,
+      'debt_floor is at most min_balance, which is ' || v_min_balance || '.');
+  end if;
+
+  update pgledger.accounts a
+  set min_balance = v_min_balance, debt_floor = v_debt_floor
+  where a.account_id = v_account.account_id
+  returning a.* into v_account;
+
+  update pgledger.balances b
+  set floor = v_account.min_balance
+  where b.account_id = v_account.account_id;
+
+  return v_account;
+end;
+$$;
+
+comment on function pgledger.set_limits(text, bigint, bigint) is
+  'Sets the floors of an account, minor units, and answers with its settings. min_balance <= 0 '
+  'floors spends, and stays as it is when not given; debt_floor <= min_balance floors spends with '
+  'shortfall DEBT, and equals min_balance when not given. Moves no credits. A repeat changes '
+  'nothing. Refuses with LG003, 22023 and 22004.';
+
+revoke all on function pgledger.set_limits(text, bigint, bigint) from public;
+
+-- functions/set_low_balance_level.sql
+
+create or replace function pgledger.set_low_balance_level(
+  account_id text,
+  level bigint default null
+) returns pgledger.accounts
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account pgledger.accounts;
+begin
+  v_account := pgledger._lock_account(set_low_balance_level.account_id collate "default");
+
+  update pgledger.accounts a
+  set low_balance_level = set_low_balance_level.level
+  where a.account_id = v_account.account_id
+  returning a.* into v_account;
+
+  update pgledger.balances b
+  set low_below = v_account.low_balance_level
+  where b.account_id = v_account.account_id;
+
+  return v_account;
+end;
+$$;
+
+comment on function pgledger.set_low_balance_level(text, bigint) is
+  'Sets the level, minor units, below which available counts as low, and answers with the '
+  'account''s settings: a debit or hold that crosses it records the event low_balance. Null, the '
+  'default, is none. Setting it records nothing. A repeat changes nothing. Refuses with LG003, '
+  '22023 and 22004.';
+
+revoke all on function pgledger.set_low_balance_level(text, bigint) from public;
+
 -- functions/add_transaction.sql
 
 create or replace function pgledger.add_transaction(
@@ -2299,7 +2602,7 @@ begin
     and add_transaction.type is not null
   then
     return pgledger._post(
-      add_transaction.account_id, add_transaction.amount, add_transaction.type,
+      add_transaction.account_id collate "default", add_transaction.amount, add_transaction.type,
       add_transaction.key, add_transaction.reference, add_transaction.metadata,
       'REFUSE', add_transaction.raise_refusals, null);
   end if;
@@ -2363,8 +2666,8 @@ begin
   end if;
 
   return pgledger._post(
-    spend.account_id, -spend.amount, 'USAGE', spend.key, spend.reference, spend.metadata,
-    spend.shortfall, spend.raise_refusals, null);
+    spend.account_id collate "default", -spend.amount, 'USAGE', spend.key, spend.reference,
+    spend.metadata, spend.shortfall, spend.raise_refusals, null);
 end;
 $$;
 
@@ -2466,7 +2769,7 @@ begin
   if post_batch.codes is not null then
     v_requests := pgledger._price_all(v_requests);
   end if;
-  v_answers := pgledger._post_all(v_requests, post_batch.account_ids);
+  v_answers := pgledger._post_all(v_requests, post_batch.account_ids collate "default");
   if post_batch.atomic then
     perform pgledger._raise_first(v_answers);
   end if;
@@ -2633,8 +2936,8 @@ begin
   end if;
 
   return pgledger._hold(
-    hold.account_id, hold.amount, hold.key, hold.expires_at, hold.reference, hold.metadata,
-    hold.raise_refusals, null);
+    hold.account_id collate "default", hold.amount, hold.key, hold.expires_at, hold.reference,
+    hold.metadata, hold.raise_refusals, null);
 end;
 $$;
 
@@ -2667,7 +2970,8 @@ declare
   v_answer pgledger.posting;
 begin
   if capture.metadata is null and coalesce(capture.amount > 0, true) then
-    v_answer := pgledger._capture(capture.account_id, capture.key, capture.amount, null);
+    v_answer := pgledger._capture(
+      capture.account_id collate "default", capture.key, capture.amount, null);
     if v_answer.status is not null then
       return v_answer;
     end if;
@@ -2713,7 +3017,7 @@ begin
     case when refund.fail_insufficient_credits is false then 'FORCE' else 'REFUSE' end,
     refund.reference, refund.metadata, refund.raise_refusals, null);
   v_request.external_id := refund.external_id;
-  return pgledger._undo(v_request, refund.original_key);
+  return pgledger._undo(v_request, refund.original_key collate "default");
 end;
 $$;
 
@@ -2756,7 +3060,7 @@ begin
     reverse_transaction.key, 'REFUSE', reverse_transaction.reference,
     reverse_transaction.metadata, reverse_transaction.raise_refusals, null);
   v_request.extend := reverse_transaction.extend;
-  return pgledger._undo(v_request, reverse_transaction.original_key);
+  return pgledger._undo(v_request, reverse_transaction.original_key collate "default");
 end;
 $$;
 
@@ -2806,7 +3110,7 @@ begin
   v_credit.account_id := pgledger._checked_account(transfer.to_account_id);
   v_credit.amount := transfer.amount;
   v_credit.counterparty := pgledger._checked_account(transfer.from_account_id);
-  if transfer.from_account_id = transfer.to_account_id then
+  if transfer.from_account_id collate "default" = transfer.to_account_id then
     perform pgledger._reject('to_account_id', transfer.to_account_id,
       'A transfer is between two accounts.');
   end if;
@@ -2814,11 +3118,11 @@ begin
 
   -- One order for everybody, so that transfers in opposite directions wait instead of deadlocking.
   if transfer.from_account_id collate "C" < transfer.to_account_id collate "C" then
-    v_from := pgledger._lock_balance(transfer.from_account_id);
-    v_to := pgledger._lock_balance(transfer.to_account_id);
+    v_from := pgledger._lock_balance(v_debit.account_id);
+    v_to := pgledger._lock_balance(v_credit.account_id);
   else
-    v_to := pgledger._lock_balance(transfer.to_account_id);
-    v_from := pgledger._lock_balance(transfer.from_account_id);
+    v_to := pgledger._lock_balance(v_credit.account_id);
+    v_from := pgledger._lock_balance(v_debit.account_id);
   end if;
   return pgledger._transfer(v_debit, v_credit, v_from, v_to);
 end;
@@ -2834,6 +3138,242 @@ comment on function pgledger.transfer(text, text, bigint, text, text, jsonb, boo
 revoke all on function
   pgledger.transfer(text, text, bigint, text, text, jsonb, boolean) from public;
 
+-- functions/create_plan.sql
+
+create or replace function pgledger.create_plan(
+  code text,
+  amount bigint,
+  period interval,
+  policy pgledger.refill_policy,
+  anchor pgledger.plan_anchor default 'CALENDAR',
+  time_zone text default 'UTC',
+  metadata jsonb default null
+) returns pgledger.plans
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_given pgledger.plans;
+  v_recorded pgledger.plans;
+  v_terms jsonb;
+  v_others jsonb;
+begin
+  v_given.code := create_plan.code;
+  v_given.amount := create_plan.amount;
+  v_given.period := create_plan.period;
+  v_given.policy := create_plan.policy;
+  v_given.anchor := create_plan.anchor;
+  v_given.time_zone := create_plan.time_zone;
+  v_given.metadata := coalesce(create_plan.metadata, '{}');
+  perform pgledger._check_plan(v_given);
+
+  insert into pgledger.plans (code, amount, period, policy, anchor, time_zone, metadata)
+  values (
+    v_given.code, v_given.amount, v_given.period, v_given.policy, v_given.anchor,
+    v_given.time_zone, v_given.metadata)
+  on conflict (code) do nothing;
+
+  select p.* into strict v_recorded
+  from pgledger.plans p
+  where p.code = create_plan.code collate "default";
+
+  -- As texts: a month is no term of 30 days, though the two intervals are equal.
+  v_terms := to_jsonb(v_recorded) - array['metadata', 'created_at'];
+  v_others := to_jsonb(v_given) - array['metadata', 'created_at'];
+  if v_terms <> v_others then
+    raise exception using
+      errcode = 'LG002',
+      message = 'idempotency conflict',
+      detail = jsonb_build_object(
+        'plan', create_plan.code, 'recorded', v_terms, 'given', v_others)::text,
+      hint = 'A plan is never changed: give other terms another code.';
+  end if;
+  return v_recorded;
+end;
+$$;
+
+comment on function pgledger.create_plan(
+  text, bigint, interval, pgledger.refill_policy, pgledger.plan_anchor, text, jsonb) is
+  'Records a plan and answers with it. code is 1 to 200 characters; amount > 0 in minor units is '
+  'granted each period (ADD), filled up to (TOP_UP_TO), or granted as a lot that expires with the '
+  'period (RESET). Periods of the CALENDAR in time_zone are 1 day, 7 days (from Monday), 1, 3 or '
+  '12 months; with anchor ACCOUNT they are any whole days or months, from where the account '
+  'began. A plan is never changed: a repeat changes nothing and answers with what is recorded, '
+  'LG002 when its terms (all but metadata) differ. Refuses with LG002, 22023 and 22004.';
+
+revoke all on function pgledger.create_plan(
+  text, bigint, interval, pgledger.refill_policy, pgledger.plan_anchor, text, jsonb) from public;
+
+-- functions/assign_plan.sql
+
+create or replace function pgledger.assign_plan(
+  account_id text,
+  plan text,
+  starts_at timestamptz default null,
+  at_once boolean default false,
+  expire_allowance boolean default false
+) returns pgledger.account_plans
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_request pgledger._request;
+  v_account pgledger.accounts;
+  v_hot pgledger.balances;
+  v_on pgledger.account_plans;
+begin
+  v_request.account_id := pgledger._checked_account(assign_plan.account_id);
+  perform pgledger._check_assignment(
+    assign_plan.plan, assign_plan.starts_at, assign_plan.at_once, assign_plan.expire_allowance);
+
+  v_account := pgledger._lock_account(v_request.account_id);
+  if v_account.status = 'CLOSED' then
+    perform pgledger._refuse(v_request, v_hot, 'LG004',
+      jsonb_build_object('status', v_account.status));
+  end if;
+
+  select p.* into v_on
+  from pgledger.account_plans p
+  where p.account_id = v_account.account_id;
+  if v_on.plan <> assign_plan.plan collate "default" and assign_plan.starts_at is not null
+    or v_on.starts_at <> assign_plan.starts_at
+  then
+    perform pgledger._reject('starts_at', assign_plan.starts_at::text,
+      'The account is on a plan: another begins with its next refill, or at_once.');
+  end if;
+
+  -- The old allowance ends and the new one begins at one instant.
+  v_hot := pgledger._settle_due(pgledger._lock_balance(v_account.account_id));
+  if assign_plan.expire_allowance and v_on.plan <> assign_plan.plan collate "default" then
+    v_hot := pgledger._expire_allowance(v_hot);
+  end if;
+  perform pgledger._store_plan(
+    v_account.account_id, assign_plan.plan collate "default", assign_plan.starts_at,
+    assign_plan.at_once, v_hot.updated_at);
+  v_hot.attention_at := v_hot.updated_at;
+  perform pgledger._settle_due(v_hot);
+
+  select p.* into strict v_on
+  from pgledger.account_plans p
+  where p.account_id = v_account.account_id;
+  return v_on;
+end;
+$$;
+
+comment on function pgledger.assign_plan(text, text, timestamptz, boolean, boolean) is
+  'Puts an account on a plan, grants what that makes due now, and answers with the assignment. On '
+  'no plan yet it begins at starts_at (default: now); one in the past only says where the periods '
+  'of an ACCOUNT plan are counted from, and grants the period that holds now; one in the future '
+  'waits. Another plan takes over with the next refill, or now with at_once => true, where '
+  'expire_allowance => true lets what remains of a RESET allowance expire. The plan it is on '
+  'already changes nothing but drops a change that waits. A period is granted once per plan, '
+  'however often the account comes back to it. Refuses with LG003, LG004 (closed), 22023 (no '
+  'such plan, starts_at of an account on a plan) and 22004.';
+
+revoke all on function
+  pgledger.assign_plan(text, text, timestamptz, boolean, boolean) from public;
+
+-- functions/clear_plan.sql
+
+create or replace function pgledger.clear_plan(
+  account_id text,
+  expire_allowance boolean default false
+) returns setof pgledger.account_plans
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account pgledger.accounts;
+begin
+  if clear_plan.expire_allowance is null then
+    perform pgledger._reject('expire_allowance', null, 'true or false.');
+  end if;
+
+  v_account := pgledger._lock_account(clear_plan.account_id collate "default");
+  return query
+    select p.*
+    from pgledger.account_plans p
+    where p.account_id = v_account.account_id;
+
+  if clear_plan.expire_allowance then
+    perform pgledger._expire_allowance(
+      pgledger._settle_due(pgledger._lock_balance(v_account.account_id)));
+  end if;
+  perform pgledger._clear_plan(v_account.account_id);
+end;
+$$;
+
+comment on function pgledger.clear_plan(text, boolean) is
+  'Takes an account off its plan, after what is due was granted, and answers with what it was on; '
+  'no row when on none. What was granted stays, unless expire_allowance => true lets what remains '
+  'of the current allowance of a RESET plan expire now. A repeat changes nothing. Refuses with '
+  'LG003, 22023 and 22004.';
+
+revoke all on function pgledger.clear_plan(text, boolean) from public;
+
+-- functions/set_spending_cap.sql
+
+create or replace function pgledger.set_spending_cap(
+  account_id text,
+  amount bigint,
+  period interval default '1 month',
+  time_zone text default 'UTC'
+) returns setof pgledger.spending_caps
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_account pgledger.accounts;
+  v_hot pgledger.balances;
+  v_cap record;
+begin
+  if set_spending_cap.amount < 0 then
+    perform pgledger._reject('amount', set_spending_cap.amount::text,
+      'A cap is 0 or a positive whole number of minor units; null takes it away.');
+  end if;
+  perform pgledger._checked_period(set_spending_cap.period, 'CALENDAR');
+  perform pgledger._checked_time_zone(set_spending_cap.time_zone);
+
+  v_account := pgledger._lock_account(set_spending_cap.account_id collate "default");
+  v_hot := pgledger._lock_balance(v_account.account_id);
+  delete from pgledger.spending_caps c
+  where c.account_id = v_account.account_id;
+  if set_spending_cap.amount is not null then
+    insert into pgledger.spending_caps (account_id, amount, period, time_zone, resets_at)
+    values (
+      v_account.account_id, set_spending_cap.amount, set_spending_cap.period,
+      set_spending_cap.time_zone,
+      pgledger._period_end(
+        set_spending_cap.period, set_spending_cap.time_zone, null, v_hot.updated_at));
+  end if;
+
+  -- What was used in this period counts already. Without a cap there is no row, and all is null.
+  select n.* into v_cap
+  from pgledger._cap_now(v_account.account_id, v_hot.updated_at) n;
+  update pgledger.balances b
+  set cap_left = v_cap.cap_left, attention_at = least(b.attention_at, v_cap.resets_at)
+  where b.account_id = v_account.account_id;
+
+  return query
+    select c.*
+    from pgledger.spending_caps c
+    where c.account_id = v_account.account_id;
+end;
+$$;
+
+comment on function pgledger.set_spending_cap(text, bigint, interval, text) is
+  'Sets, whole, what an account may use in each period of the calendar in time_zone (1 day, 7 '
+  'days from Monday, 1, 3 or 12 months), and answers with the cap; amount >= 0 in minor units, '
+  'null takes the cap away and answers with no row. USAGE counts when it is posted, so a hold '
+  'when it is captured, and what was used in this period counts already; the reversal of usage '
+  'of this period gives room back. A spend or hold beyond what is left is refused with LG008; '
+  'captures and fail_insufficient_credits => false go through, and count. Moves no credits. A '
+  'repeat changes nothing. Refuses with LG003, 22023 and 22004.';
+
+revoke all on function pgledger.set_spending_cap(text, bigint, interval, text) from public;
+
 -- functions/_store_price_list.sql
 
 create or replace function pgledger._store_price_list(list pgledger.price_lists, prices jsonb)
@@ -2846,7 +3386,8 @@ begin
   where l.code = list.code and l.valid_from = list.valid_from;
 
   insert into pgledger.price_lists (code, valid_from, rounding, metadata)
-  values (list.code, list.valid_from, list.rounding, list.metadata);
+  values (list.code, list.valid_from, list.rounding, list.metadata)
+  on conflict (code, valid_from) do nothing;
   insert into pgledger.prices (code, valid_from, unit, credits_per_unit)
   select list.code, list.valid_from, e.key, pgledger._number(e.value, true)
   from jsonb_each(_store_price_list.prices) e;
@@ -2884,7 +3425,8 @@ begin
   lock table pgledger.price_lists in share row exclusive mode;
   v_now := clock_timestamp();
 
-  v_list := pgledger._price_list_at(set_price.code, coalesce(set_price.valid_from, v_now));
+  v_list := pgledger._price_list_at(
+    set_price.code collate "default", coalesce(set_price.valid_from, v_now));
   v_recorded := pgledger._prices_of(v_list);
   select coalesce(jsonb_object_agg(e.key, pgledger._number(e.value, true)), '{}') into v_given
   from jsonb_each(set_price.prices) e;
@@ -2945,7 +3487,8 @@ begin
   end if;
 
   select p.cost, p.usage into v_cost, v_usage
-  from pgledger._priced(price.code, price.quantities, coalesce(price.at, statement_timestamp())) p;
+  from pgledger._priced(
+    price.code collate "default", price.quantities, coalesce(price.at, statement_timestamp())) p;
   if v_cost is null then
     perform pgledger._refuse_price(v_usage);
   end if;
@@ -2990,10 +3533,12 @@ begin
   end if;
 
   select p.cost, p.usage into v_cost, v_usage
-  from pgledger._priced(spend_usage.code, spend_usage.quantities, clock_timestamp()) p;
+  from pgledger._priced(
+    spend_usage.code collate "default", spend_usage.quantities, clock_timestamp()) p;
   return pgledger._post(
-    spend_usage.account_id, -v_cost, 'USAGE', spend_usage.key, spend_usage.reference,
-    spend_usage.metadata, spend_usage.shortfall, spend_usage.raise_refusals, v_usage);
+    spend_usage.account_id collate "default", -v_cost, 'USAGE', spend_usage.key,
+    spend_usage.reference, spend_usage.metadata, spend_usage.shortfall,
+    spend_usage.raise_refusals, v_usage);
 end;
 $$;
 
@@ -3032,11 +3577,12 @@ declare
 begin
   perform pgledger._check_usage(hold_usage.code, hold_usage.quantities);
   select p.cost, p.usage into v_cost, v_usage
-  from pgledger._priced(hold_usage.code, hold_usage.quantities, clock_timestamp()) p;
+  from pgledger._priced(
+    hold_usage.code collate "default", hold_usage.quantities, clock_timestamp()) p;
   if v_cost > 0 then
     return pgledger._hold(
-      hold_usage.account_id, v_cost, hold_usage.key, hold_usage.expires_at, hold_usage.reference,
-      hold_usage.metadata, hold_usage.raise_refusals, v_usage);
+      hold_usage.account_id collate "default", v_cost, hold_usage.key, hold_usage.expires_at,
+      hold_usage.reference, hold_usage.metadata, hold_usage.raise_refusals, v_usage);
   end if;
 
   -- A repeat of a hold made at another price is answered all the same.
@@ -3091,14 +3637,15 @@ begin
   -- What a hold was made of never changes, so it is read before anything is locked.
   select p.usage into v_estimate
   from pgledger.pending_transactions p
-  where p.account_id = capture_usage.account_id and p.key = capture_usage.key;
+  where p.account_id = capture_usage.account_id collate "default"
+    and p.key = capture_usage.key collate "default";
   if v_estimate is not null and capture_usage.metadata is null then
     select p.cost, p.usage into v_cost, v_request.usage
     from pgledger._priced(v_estimate ->> 'code', capture_usage.quantities,
       (v_estimate ->> 'valid_from')::timestamptz) p;
     if v_cost > 0 then
       v_answer := pgledger._capture(
-        capture_usage.account_id, capture_usage.key, v_cost, v_request.usage);
+        capture_usage.account_id collate "default", capture_usage.key, v_cost, v_request.usage);
       if v_answer.status is not null then
         return v_answer;
       end if;
@@ -3171,6 +3718,157 @@ comment on function pgledger.list_prices(text, timestamptz, boolean, bigint, tex
 revoke all on function
   pgledger.list_prices(text, timestamptz, boolean, bigint, text) from public;
 
+-- functions/check_auto_top_up.sql
+
+create or replace function pgledger.check_auto_top_up(
+  account_id text,
+  reference text default null
+) returns setof pgledger.posting
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account text collate "default" := pgledger._checked_account(check_auto_top_up.account_id);
+  v_hot pgledger.balances;
+  v_waiting pgledger.pending_transactions;
+  v_answer pgledger.posting;
+begin
+  perform pgledger._check_labels(null, check_auto_top_up.reference, null, null);
+  v_hot := pgledger._settle_due(pgledger._lock_balance(v_account));
+
+  select p.* into v_waiting
+  from pgledger.auto_top_ups s
+  join pgledger.pending_transactions p on p.account_id = v_account and p.key = s.waiting_for
+  where s.account_id = v_account;
+
+  if found then
+    return next pgledger._as_posting(null, v_waiting, v_hot, true);
+  else
+    v_answer := pgledger._auto_top_up(
+      v_account, check_auto_top_up.reference collate "default", v_hot.updated_at);
+    if v_answer.status is not null then
+      return next v_answer;
+    end if;
+  end if;
+  perform pgledger._forget_unopened(v_account);
+end;
+$$;
+
+comment on function pgledger.check_auto_top_up(text, text) is
+  'Tops an account up now, or asks for it, if its auto-top-up is armed and available is below the '
+  'threshold; for an application to call after setting it, or after a refused spend, which '
+  'records nothing. One row: the intent or the INSTANT top-up; the intent that waits already, '
+  'replayed; no row when nothing is to be done. Refuses with 22023 and 22004.';
+
+revoke all on function pgledger.check_auto_top_up(text, text) from public;
+
+-- functions/ack_events.sql
+
+create or replace function pgledger.ack_events(account_ids text[], seqs bigint[]) returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_event record;
+  v_acked bigint := 0::bigint;
+begin
+  if ack_events.account_ids is null then
+    perform pgledger._reject('account_ids', null, 'Name the account of each event.');
+  end if;
+  if cardinality(ack_events.account_ids) is distinct from cardinality(ack_events.seqs) then
+    perform pgledger._reject('seqs', cardinality(ack_events.seqs)::text,
+      'Give one seq for each account id.');
+  end if;
+
+  -- In one order for everybody, so that two of these never wait for each other.
+  for v_event in
+    select g.account_id collate "default" as account_id, g.seq
+    from unnest(ack_events.account_ids, ack_events.seqs) g (account_id, seq)
+    order by g.account_id collate "C", g.seq
+  loop
+    if v_event.account_id is null or v_event.seq is null then
+      perform pgledger._reject(
+        case when v_event.account_id is null then 'account_ids' else 'seqs' end, null,
+        'Name each event by its account and its seq.');
+    end if;
+    update pgledger.events e
+    set acked_at = v_now
+    where e.account_id = v_event.account_id and e.seq = v_event.seq and e.acked_at is null;
+    if found then
+      v_acked := v_acked + 1;
+    end if;
+  end loop;
+  return v_acked;
+end;
+$$;
+
+comment on function pgledger.ack_events(text[], bigint[]) is
+  'Acknowledges events by account and seq, pairwise: they are handed out no more. Returns how '
+  'many were not acknowledged before; unknown ones are not counted. A repeat changes nothing. '
+  'Refuses with 22023 and 22004.';
+
+revoke all on function pgledger.ack_events(text[], bigint[]) from public;
+
+-- functions/get_credits.sql
+
+create or replace function pgledger.get_credits(account_id text) returns bigint
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_available bigint;
+  v_attention_at timestamptz;
+begin
+  select b.balance - b.held, b.attention_at into v_available, v_attention_at
+  from pgledger.balances b
+  where b.account_id = get_credits.account_id collate "default";
+
+  if v_attention_at > statement_timestamp() then
+    return v_available;
+  end if;
+  select n.balance - n.held into v_available
+  from pgledger._balance_now(pgledger._checked_account(get_credits.account_id collate "default")) n;
+  return v_available;
+end;
+$$;
+
+comment on function pgledger.get_credits(text) is
+  'Available credits as of the start of the statement, minor units: balance minus what holds '
+  'reserve. 0 for an unknown account. Refuses with 22023 and 22004.';
+
+revoke all on function pgledger.get_credits(text) from public;
+
+-- functions/check_credits.sql
+
+create or replace function pgledger.check_credits(account_id text, required bigint)
+returns boolean
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now pgledger.balances;
+begin
+  if not coalesce(check_credits.required > 0, false) then
+    perform pgledger._reject('required', check_credits.required::text,
+      'Ask for a positive whole number of minor units.');
+  end if;
+
+  v_now := pgledger._balance_now(
+    pgledger._checked_account(check_credits.account_id collate "default"));
+  return v_now.attention_at > '-infinity'
+    and coalesce(v_now.cap_left >= check_credits.required, true)
+    and pgledger._allows(v_now.balance, v_now.held, v_now.floor, -check_credits.required);
+end;
+$$;
+
+comment on function pgledger.check_credits(text, bigint) is
+  'Whether a spend of required > 0 minor units would be accepted now; it promises nothing, only '
+  'the spend itself decides. False for an unknown, frozen or closed account; never true when it '
+  'could not be told. Refuses with 22023 and 22004.';
+
+revoke all on function pgledger.check_credits(text, bigint) from public;
+
 -- functions/get_transaction.sql
 
 create or replace function pgledger.get_transaction(account_id text, key text)
@@ -3235,6 +3933,174 @@ comment on function pgledger.history(text, bigint, bigint, pgledger.transaction_
 revoke all on function
   pgledger.history(text, bigint, bigint, pgledger.transaction_type) from public;
 
+-- functions/usage_by_reference.sql
+
+-- Walks the journal backwards and stops at the page's end: a group appears where its last spend
+-- is, and is summed by the reference index, however far back it goes.
+create or replace function pgledger.usage_by_reference(
+  account_id text,
+  limit_count bigint default 100,
+  before_seq bigint default null
+) returns table (
+  reference text,
+  spends bigint,
+  amount bigint,
+  first_seq bigint,
+  last_seq bigint,
+  first_at timestamptz,
+  last_at timestamptz
+)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_left bigint := pgledger._checked_limit(usage_by_reference.limit_count);
+  v_account text collate "default" := pgledger._checked_account(usage_by_reference.account_id);
+  v_before bigint := coalesce(usage_by_reference.before_seq, 9223372036854775807);
+  v_seen text[] collate "default" := '{}'::text[];
+  v_spend record;
+begin
+  for v_spend in
+    select t.seq, t.reference, t.amount, t.created_at
+    from pgledger.transactions t
+    where t.account_id = v_account and t.type = 'USAGE' and t.seq < v_before
+    order by t.seq desc
+  loop
+    continue when v_spend.reference = any (v_seen);
+
+    if v_spend.reference is null then
+      return query select null::text, 1::bigint, v_spend.amount, v_spend.seq, v_spend.seq,
+        v_spend.created_at, v_spend.created_at;
+    else
+      v_seen := v_seen || v_spend.reference;
+      return query
+        select v_spend.reference, count(*), sum(t.amount)::bigint, min(t.seq), max(t.seq),
+          min(t.created_at), max(t.created_at)
+        from pgledger.transactions t
+        where t.account_id = v_account and t.reference = v_spend.reference and t.type = 'USAGE'
+        having max(t.seq) < v_before;
+      -- A group that also has later spends was on an earlier page.
+      continue when not found;
+    end if;
+
+    v_left := v_left - 1;
+    exit when v_left = 0;
+  end loop;
+end;
+$$;
+
+comment on function pgledger.usage_by_reference(text, bigint, bigint) is
+  'What was used, one row per reference (an execution, a chat, an order), the latest first: how '
+  'many spends and their sum, signed, in minor units. A spend without a reference is a row of its '
+  'own. limit_count rows (1 to 10000), before before_seq (the last_seq of the last row seen) '
+  'where given. Refuses with 22023 and 22004.';
+
+revoke all on function pgledger.usage_by_reference(text, bigint, bigint) from public;
+
+-- functions/balance_at.sql
+
+-- created_at never decreases with seq, so the last transaction up to an instant is found by
+-- bisection over the primary key: about log2(n) index probes, and no index of its own.
+create or replace function pgledger.balance_at(account_id text, at timestamptz) returns bigint
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account text collate "default" := pgledger._checked_account(balance_at.account_id);
+  v_low bigint := 0::bigint;
+  v_high bigint;
+  v_middle bigint;
+  v_found record;
+  v_balance bigint := 0::bigint;
+  v_hot pgledger.balances;
+begin
+  if not coalesce(isfinite(balance_at.at), false) then
+    perform pgledger._reject('at', balance_at.at::text, 'Give a finite point in time.');
+  end if;
+
+  select max(t.seq) into v_high
+  from pgledger.transactions t
+  where t.account_id = v_account;
+
+  -- All up to v_low is in time; all above v_high is not.
+  while v_low < v_high loop
+    v_middle := v_high - (v_high - v_low) / 2;
+    -- At or below, not equal: the history of another system may have gaps.
+    select t.seq, t.created_at, t.running_balance into v_found
+    from pgledger.transactions t
+    where t.account_id = v_account and t.seq <= v_middle
+    order by t.seq desc
+    limit 1;
+
+    if v_found.created_at > balance_at.at then
+      v_high := v_found.seq - 1;
+    else
+      -- In time, or nothing there: that history may also begin late.
+      v_balance := coalesce(v_found.running_balance, v_balance);
+      v_low := v_middle;
+    end if;
+  end loop;
+
+  v_hot := pgledger._balance_row(v_account);
+  -- What will be posted is what is due now, as of when it fell due.
+  if v_hot.attention_at <= least(balance_at.at, statement_timestamp()) then
+    select (v_balance + coalesce(sum(d.amount), 0))::bigint into v_balance
+    from pgledger._due(v_hot, statement_timestamp()) d
+    where d.due_at <= balance_at.at;
+  end if;
+  return v_balance;
+end;
+$$;
+
+comment on function pgledger.balance_at(text, timestamptz) is
+  'The balance right after the last transaction up to and including an instant, minor units, '
+  'with what fell due by then and is not posted yet; 0 before the first, and for an unknown '
+  'account. Of refills that a plan grants only for the current period (TOP_UP_TO, RESET) those '
+  'of periods that went by unposted are not in it. Refuses an infinite or missing instant with '
+  '22023 and 22004.';
+
+revoke all on function pgledger.balance_at(text, timestamptz) from public;
+
+-- functions/expiring.sql
+
+create or replace function pgledger.expiring(
+  account_id text,
+  within interval default '30 days'
+) returns table (
+  lot bigint,
+  key text,
+  amount bigint,
+  held bigint,
+  expires_at timestamptz,
+  priority integer
+)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform pgledger._checked_span('within', expiring.within);
+  return query
+    select n.lot, coalesce(t.key, '#' || n.lot), n.remaining, n.held, n.expires_at, n.priority
+    from pgledger._lots_now(
+      pgledger._checked_account(expiring.account_id collate "default"), statement_timestamp(),
+      false) n
+    left join pgledger.transactions t
+      on t.account_id = expiring.account_id collate "default" and t.seq = n.lot
+    where n.remaining > 0
+      and n.expires_at < 'infinity'
+      and n.expires_at <=
+        (statement_timestamp() at time zone 'UTC' + expiring.within) at time zone 'UTC'
+    order by n.expires_at, n.lot;
+end;
+$$;
+
+comment on function pgledger.expiring(text, interval) is
+  'What of an account is about to expire within a time above 0 and of at most 100 years, '
+  'soonest first: which lot, how much would go (minor units), what holds reserve in it besides, '
+  'which goes when they are released. Refuses with 22023 and 22004.';
+
+revoke all on function pgledger.expiring(text, interval) from public;
+
 -- functions/explain_transaction.sql
 
 create or replace function pgledger.explain_transaction(account_id text, key text)
@@ -3282,6 +4148,223 @@ comment on function pgledger.explain_transaction(text, text) is
   'transaction, or what it used cost nothing. Refuses with 22023 and 22004.';
 
 revoke all on function pgledger.explain_transaction(text, text) from public;
+
+-- functions/explain_balance.sql
+
+create or replace function pgledger.explain_balance(account_id text)
+returns table (
+  item text,
+  lot bigint,
+  key text,
+  amount bigint,
+  expires_at timestamptz,
+  words text
+)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_account text collate "default" := pgledger._checked_account(explain_balance.account_id);
+  v_now timestamptz := statement_timestamp();
+  v_row pgledger.balances := pgledger._balance_row(v_account);
+  v_hot pgledger.balances := pgledger._without_due(v_row, v_now);
+  v_pool bigint;
+begin
+  select (v_hot.balance - coalesce(sum(n.amount), 0))::bigint into v_pool
+  from (
+    select n.remaining + n.held as amount
+    from pgledger._lots_now(v_account, v_now, false) n
+    union all
+    select d.amount
+    from pgledger._allowance_due(v_row, v_now) d
+  ) n;
+
+  return query
+    select i.item, i.lot, i.key, i.amount, i.expires_at, i.words
+    from (
+      select 1 as place, 0::bigint as rank, 'pool' as item, null::bigint as lot, null::text as key,
+        greatest(v_pool, 0) as amount, null::timestamptz as expires_at,
+        'credits without an expiry or a priority' as words
+      union all
+      select 2, row_number() over (order by l.priority, l.expires_at, l.lot), 'lot', l.lot, l.key,
+        l.remaining + l.held, l.expires_at,
+        'priority ' || l.priority || case when l.held > 0 then ', held: ' || l.held else '' end
+      from pgledger.lots(v_account, false, 10000) l
+      union all
+      select 2, 9223372036854775807, 'lot', null, d.key, d.amount, d.expires_at,
+        'priority 0, not posted yet'
+      from pgledger._allowance_due(v_row, v_now) d
+      union all
+      select 3, 0, 'debt', null, null, v_pool, null, 'the next credits pay it first'
+      where v_pool < 0
+      union all
+      select 4, 0, 'balance', null, null, v_hot.balance, null, 'all of the above'
+      union all
+      select 5, 0, 'held', null, null, -v_hot.held, null, 'reserved by open holds'
+      union all
+      select 6, 0, 'available', null, null, v_hot.balance - v_hot.held, null,
+        'the balance without what is held'
+      union all
+      select 7, row_number() over (order by d.due_at), 'due', d.lot,
+        coalesce(d.key, t.key, '#' || d.lot), d.amount, d.due_at,
+        case when d.lot is null then 'refill' else 'expiry' end
+          || ' counted above, posted with the next write'
+      from pgledger._due(v_row, v_now) d
+      left join pgledger.transactions t on t.account_id = v_account and t.seq = d.lot
+      union all
+      select 8, 0, 'refill', null, n.plan, n.amount, n.refill_at,
+        case n.policy when 'TOP_UP_TO' then 'plan, fills up to the amount' else 'plan' end
+      from pgledger.get_plan(v_account) n
+    ) i
+    order by i.place, i.rank;
+end;
+$$;
+
+comment on function pgledger.explain_balance(text) is
+  'The balance of an account in rows and words, as of the start of the statement, minor units: '
+  'the pool, each lot with something left, a debt where there is one; the balance, which is '
+  'their sum; what holds reserve of it (below 0) and what is available; then what fell due and '
+  'is counted above but not posted yet (expires_at says when), and the next refill (expires_at '
+  'says when). Refuses with 22023 and 22004.';
+
+revoke all on function pgledger.explain_balance(text) from public;
+
+-- functions/list_events.sql
+
+create or replace function pgledger.list_events(
+  account_id text default null,
+  limit_count bigint default 100
+) returns setof pgledger.events
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_limit bigint := pgledger._checked_limit(list_events.limit_count);
+begin
+  if list_events.account_id is null then
+    return query
+      select e.*
+      from pgledger.events e
+      order by e.created_at desc, e.account_id collate "C", e.seq desc
+      limit v_limit;
+  else
+    return query
+      select e.*
+      from pgledger.events e
+      where e.account_id = pgledger._checked_account(list_events.account_id collate "default")
+      order by e.seq desc
+      limit v_limit;
+  end if;
+end;
+$$;
+
+comment on function pgledger.list_events(text, bigint) is
+  'The latest events, of one account or of all, newest first, limit_count of them (1 to 10000), '
+  'acknowledged or not; takes none from whoever claims them. Refuses with 22023 and 22004.';
+
+revoke all on function pgledger.list_events(text, bigint) from public;
+
+-- functions/get_plan.sql
+
+create or replace function pgledger.get_plan(account_id text)
+returns table (
+  plan text,
+  policy pgledger.refill_policy,
+  amount bigint,
+  period interval,
+  anchor pgledger.plan_anchor,
+  time_zone text,
+  starts_at timestamptz,
+  refill_at timestamptz,
+  next_plan text,
+  allowance_left bigint
+)
+language plpgsql stable rows 1 security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := statement_timestamp();
+  v_account text collate "default" := pgledger._checked_account(get_plan.account_id);
+  v_on pgledger.account_plans;
+  v_plan pgledger.plans;
+begin
+  select n.* into v_on
+  from pgledger._plan_now(v_account, v_now) n;
+  if not found then
+    return;
+  end if;
+
+  select p.* into strict v_plan
+  from pgledger.plans p
+  where p.code = v_on.plan;
+  if v_on.refill_at <= v_now then
+    v_on.refill_at := pgledger._period_end(v_plan.period, v_plan.time_zone,
+      pgledger._period_anchor(v_on, v_plan), v_now);
+  end if;
+
+  return query select v_on.plan, v_plan.policy, v_plan.amount, v_plan.period, v_plan.anchor,
+    v_plan.time_zone, v_on.starts_at, v_on.refill_at, v_on.next_plan,
+    pgledger._allowance_left(v_account, v_now);
+end;
+$$;
+
+comment on function pgledger.get_plan(text) is
+  'The plan an account is on now, its terms and what comes next: refill_at, and next_plan where a '
+  'change waits for that. allowance_left is what remains of the allowance of this period, minor '
+  'units, null but for RESET. No row when on no plan. What is due counts. Refuses with 22023 and '
+  '22004.';
+
+revoke all on function pgledger.get_plan(text) from public;
+
+-- functions/get_spending_cap.sql
+
+create or replace function pgledger.get_spending_cap(account_id text)
+returns table (
+  amount bigint,
+  period interval,
+  time_zone text,
+  used bigint,
+  remaining bigint,
+  resets_at timestamptz
+)
+language plpgsql stable rows 1 security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := statement_timestamp();
+  v_cap pgledger.spending_caps;
+  v_left bigint;
+begin
+  select c.* into v_cap
+  from pgledger.spending_caps c
+  where c.account_id = pgledger._checked_account(get_spending_cap.account_id collate "default");
+  if not found then
+    return;
+  end if;
+
+  if v_cap.resets_at > v_now then
+    select b.cap_left into v_left
+    from pgledger.balances b
+    where b.account_id = v_cap.account_id;
+  end if;
+  -- The period has ended, or the balance row is not there yet.
+  if v_left is null then
+    select n.cap_left, n.resets_at into strict v_left, v_cap.resets_at
+    from pgledger._cap_now(v_cap.account_id, v_now) n;
+  end if;
+
+  return query select v_cap.amount, v_cap.period, v_cap.time_zone,
+    least(v_cap.amount::numeric - v_left, 9223372036854775807)::bigint,
+    greatest(v_left, 0), v_cap.resets_at;
+end;
+$$;
+
+comment on function pgledger.get_spending_cap(text) is
+  'The spending cap of an account, what was used of it in the current period (reversals '
+  'deducted), what remains and when it resets; minor units, both 0 or above. remaining is 0 when '
+  'captures went beyond the cap. No row without one. Refuses with 22023 and 22004.';
+
+revoke all on function pgledger.get_spending_cap(text) from public;
 
 -- functions/_verify_journal.sql
 
