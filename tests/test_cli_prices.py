@@ -32,6 +32,7 @@ MODELS = {
     "other/free": {"input_cost_per_token": 0.0, "output_cost_per_token": 0},
     "other/unknown": {"mode": "chat"},
 }
+TERMS = "at $1 = 1,000 credits, no markup\n"
 SUMMARY = """\
 3 priced, 1 of them in part; 3 not priced
 not priced:
@@ -52,6 +53,7 @@ changed  acme/large    input_token                    0.00125   0.0015
 changed  acme/large    input_token_above_200k_tokens   0.0025
 changed  acme/large    input_token_batch                         0.001
 gone     acme/painter  output_image                        40
+at $1 = 1,000 credits, no markup
 1 would be added, 1 would be changed; 1 the same already
 1 gone from the file, still sold; to end: --end-gone
 """
@@ -197,6 +199,11 @@ def test_prices_may_change_later_and_end(run: Run) -> None:
         ("import - --credits-per-dollar 0", "0 is not above 0"),
         ("import - --credits-per-dollar x", "'x' is not a number of 0 or more"),
         ("import - --markup 0.3", "0.3 is below 1, which is less than FILE says: 30% is"),
+        (
+            "import - --markup 30",
+            "30 would be 30 times what FILE says: write 30% for so much on top, or 2900% if",
+        ),
+        ("diff - --markup 10.5", "write 10.5% for so much on top, or 950% if you mean 10.5 times"),
         ("import - --markup x%", "'x' is not a number of 0 or more"),
         ("import - --digits 0", "0 is not in the range"),
         ("import -", "<stdin>: the file is empty"),
@@ -211,9 +218,11 @@ def test_an_import_says_what_it_did_and_what_it_could_not(
     run: Run, models: Callable[..., str]
 ) -> None:
     file = models()
-    assert load(run, file, "--dry-run") == f"{SUMMARY}3 would be added\n"
+    assert load(run, file, "--dry-run") == f"{SUMMARY}{TERMS}3 would be added\n"
     assert listed(run) == {}
-    assert load(run, file, "--markup", "30%") == f"{SUMMARY}3 added\n"
+    assert load(run, file, "--markup", "30%") == (
+        f"{SUMMARY}at $1 = 1,000 credits, +30%\n3 added\n"
+    )
     assert listed(run) == {
         "acme/large": {
             "input_token": "0.001625",
@@ -231,13 +240,20 @@ def test_an_import_says_what_it_did_and_what_it_could_not(
     }
 
 
+def test_a_markup_is_a_percentage_or_a_small_factor(run: Run, models: Callable[..., str]) -> None:
+    words = ["prices", "diff", models(), "--credits-per-dollar", "1e6", "--only", "acme/p*"]
+    for markup, told in (("1.305", "+30.5%"), ("10", "+900%"), ("2900%", "+2900%")):
+        shown = run(*words, "--markup", markup).stdout
+        assert shown.endswith(f"\nat $1 = 1,000,000 credits, {told}\n1 would be added\n")
+
+
 def test_a_second_import_changes_nothing_and_says_so(
     run: Run, models: Callable[..., str], db: psycopg.Connection[DictRow]
 ) -> None:
     file = models()
     load(run, file)
     before = db.execute("select * from pgledger.price_lists order by code").fetchall()
-    assert load(run, file) == f"{SUMMARY}nothing changed: 3 the same already\n"
+    assert load(run, file) == f"{SUMMARY}{TERMS}nothing changed: 3 the same already\n"
     told = load(run, file, "--markup", "1")
     assert told.endswith("\nnothing changed: 3 the same already\n")
     assert db.execute("select * from pgledger.price_lists order by code").fetchall() == before
@@ -258,7 +274,9 @@ def test_each_model_can_be_named(run: Run, models: Callable[..., str]) -> None:
 
 def test_options_choose_what_is_imported(run: Run, models: Callable[..., str]) -> None:
     told = load(run, models(), "--only", "other/*", "--free")
-    assert told == ("1 priced; 1 not priced\nnot priced:\n      1 no price in the file\n1 added\n")
+    assert told == (
+        f"1 priced; 1 not priced\nnot priced:\n      1 no price in the file\n{TERMS}1 added\n"
+    )
     assert listed(run) == {"other/free": {"input_token": "0", "output_token": "0"}}
     load(run, models(), "--only", "acme/n*", "--digits", "12", "--rounding", "half_even")
     assert listed(run, "acme/noisy") == {
@@ -277,7 +295,7 @@ def test_a_difference_shows_each_unit_before_and_after(
 ) -> None:
     load(run, models())
     words = ["prices", "diff", "--credits-per-dollar", "1000"]
-    assert run(*words, models()).stdout == "nothing would change: 3 the same already\n"
+    assert run(*words, models()).stdout == f"{TERMS}nothing would change: 3 the same already\n"
     file = models(
         {
             "acme/large": {
@@ -347,7 +365,7 @@ def test_on_a_terminal_codes_stand_above_their_units(
         "    input_token                    0.00125  ->  0.0015\n"
         "    input_token_above_200k_tokens   0.0025\n"
         "    output_token_batch                          0.01\n"
-        "1 would be added, 1 would be changed\n"
+        f"{TERMS}1 would be added, 1 would be changed\n"
     )
 
 
@@ -413,7 +431,9 @@ def test_a_sheet_is_imported_from_a_pipe(run: Run, database_url: str) -> None:
     sheet = "code,unit,credits_per_unit,usd_per_unit\nexport,page,0.5,\nexport,image,,0.01\n"
     words = ["prices", "import", "-", "--credits-per-dollar", "100"]
     told = program("--database-url", database_url, *words, input=sheet)
-    assert (told.returncode, told.stdout, told.stderr) == (0, "1 priced\n1 added\n", "")
+    assert (told.returncode, told.stdout, told.stderr) == (
+        *(0, "1 priced\nat $1 = 100 credits, no markup\n1 added\n", ""),
+    )
     assert listed(run) == {"export": {"page": "0.5", "image": "1"}}
     result = CliRunner().invoke(cli, ["prices", "import", "-"], input="code,unit\n")
     assert "<stdin>: neither litellm's JSON nor a CSV" in failed(result, 2)

@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pgledger import embedded
 from pgledger.client import Ledger
 from pgledger.failures import CommandError, Exit, explained
-from pgledger.pricing import parse_number
+from pgledger.pricing import parse_number, show
 from pgledger.replay import COLUMNS, parse_amount, shorten
 from pgledger.terminal import show_failure
 
@@ -337,6 +337,10 @@ class Number(click.ParamType[Decimal]):
         return read
 
 
+# What is charged times FILE's prices; more without a sign is most likely a percentage.
+_HIGHEST_FACTOR = 10
+
+
 class Markup(Number):
     """A factor of 1 or more, or a percentage on top: ``1.3`` and ``30%`` are the same."""
 
@@ -356,6 +360,13 @@ class Markup(Number):
             self.fail(
                 f"{value} is below 1, which is less than FILE says: 30% is what comes on top, and "
                 "1.3 is the same",
+                param,
+                ctx,
+            )
+        if read > _HIGHEST_FACTOR and not isinstance(value, Decimal):
+            self.fail(
+                f"{value} would be {value} times what FILE says: write {value}% for so much on "
+                f"top, or {show((read - 1).scaleb(2))}% if you mean {value} times",
                 param,
                 ctx,
             )

@@ -294,7 +294,8 @@ _FILE_OPTIONS = (
     click.option(
         "--markup",
         type=MARKUP,
-        help="What is charged on top: 30%, or 1.3 for the same. Nothing if not given.",
+        help="What is charged on top: 30%, or 1.3 for the same, at most 10 without the sign. "
+        "Nothing if not given.",
     ),
     click.option(
         "--digits",
@@ -383,6 +384,7 @@ def import_prices(
         say_json(_record(wanted, found) | {"dry_run": dry_run, "ended": end_gone and not dry_run})
         return
     _show_file(wanted.file, names=names)
+    _show_terms(wanted.terms)
     _show_outcome(found, would=dry_run, end_gone=end_gone)
 
 
@@ -402,6 +404,7 @@ def diff(session: Session, /, file: BinaryIO, **options: Any) -> None:  # noqa: 
         say_json(_record(wanted, found))
         return
     _show_lines(list(_lines(found, wanted)))
+    _show_terms(wanted.terms)
     _show_outcome(found, would=True, end_gone=False)
 
 
@@ -542,6 +545,15 @@ def _show_file(file: PriceFile, *, names: bool) -> None:
             say(f"{len(codes):7} {words}")
             if names:
                 say(*(f"{'':10}{code}" for code in codes))
+
+
+def _show_terms(terms: Terms) -> None:
+    """Say at which rate dollars became credits: a wrong one looks like any other in the prices."""
+    if terms.credits_per_dollar is None:
+        return
+    rate = format(pricing.plain(terms.credits_per_dollar), ",f")
+    on_top = pricing.show((terms.markup - 1).scaleb(2))
+    say(f"at $1 = {rate} credits, {'no markup' if on_top == '0' else f'+{on_top}%'}")
 
 
 def _show_outcome(found: Comparison, *, would: bool, end_gone: bool) -> None:
