@@ -119,6 +119,34 @@ def test_replay_charges_what_was_used_at_its_price(run: Run, usage: Callable[[st
     assert "completion" not in run("history", "u1", "--json").stdout
 
 
+def test_replay_tells_equal_problems_together(run: Run, usage: Callable[[str], str]) -> None:
+    run("top-up", "u1", "100")
+    run("prices", "set", "gpt-4o", "input_token=0.5", "output_token=2")
+    rows = "".join(f"u1,{n},1,gpt-4o,k{n}\n" for n in range(1, 1500))
+    file = usage(f"account,prompt,pages,model,key\n{rows}u1,x,,gpt-4o,z\n")
+    result = run("replay", file, "--quantity", "input_token=prompt", "--usage", "gpt-4")
+    assert result.exit_code == 4
+    assert result.stderr == (
+        "lines 2, 3, 4 and 1496 more: price not found: gpt-4\n"
+        "line 1501: input_token 'x' is not a number of 0 or more\n"
+    )
+    assert "refused, LG011  1499  see above\n" in result.stdout
+    words = ["--quantity", "page=pages", "--usage", "gpt-4o"]
+    assert run("replay", file, *words).stderr == (
+        "lines 2, 3, 4 and 1496 more: price not found: "
+        "gpt-4o has no page; it has input_token, output_token\n"
+        "line 1501: quantities are empty\n"
+    )
+
+
+def test_replay_names_two_lines_with_one_problem(run: Run, usage: Callable[[str], str]) -> None:
+    result = run("replay", usage("account,amount,key\nu1,x,a\nu1,y,b\nu1,x,c\n"))
+    assert result.stderr == (
+        "lines 2, 4: amount 'x' is not a whole number of minor units\n"
+        "line 3: amount 'y' is not a whole number of minor units\n"
+    )
+
+
 def test_replay_says_what_its_prices_need(run: Run, usage: Callable[[str], str]) -> None:
     file = usage("account,amount\n")
     for words, told in (

@@ -195,7 +195,11 @@ def test_a_quote_that_is_never_closed_is_one_bad_row_and_says_how_far_it_reached
         (b"", "the file is empty"),
         (b"\n\n", "the file is empty"),
         (b"user,credits\nu1,5\n", r"no column 'account'; found: user, credits.*--map account="),
-        (b"account,credits\nu1,5\n", r"no column 'amount'; found: account, credits"),
+        (
+            b"account,credits\nu1,5\n",
+            r"no column 'amount'; found: account, credits.*: --map amount=COLUMN, or --quantity "
+            + r"UNIT=COLUMN where a row says what was used$",
+        ),
         (b"account;amount\nu1;5\n", r"no column 'account'; found: account;amount"),
         (b"account,amount,amount\nu1,5,6\n", "column 'amount' is there twice"),
         ("account,amount\n".encode("utf-16"), "not a CSV header in UTF-8"),
@@ -305,6 +309,16 @@ def test_metadata_and_reference_are_kept(
 def test_problems_are_counted_when_there_are_too_many_to_remember(charge: Charge) -> None:
     summary = charge(b"account,amount,key\n" + b"u1,x,k\n" * 1200)
     assert (summary.bad, summary.problem_count, len(summary.problems)) == (1200, 1200, 1000)
+    assert summary.reasons.total() == 1200
+
+
+def test_a_problem_of_its_own_is_remembered_after_a_thousand_others(charge: Charge) -> None:
+    others = b"".join(b"u1,y%d,k\n" % number for number in range(1200))
+    summary = charge(b"account,amount,key\n" + b"u1,x,k\n" * 1200 + others)
+    assert [problem.line for problem in summary.problems[1000:1002]] == [1202, 1203]
+    assert (summary.problem_count, summary.reasons.total(), len(summary.problems)) == (
+        *(2400, 2199, 1999),
+    )
 
 
 def test_a_chunk_that_lost_a_deadlock_is_charged_again(
@@ -408,7 +422,7 @@ def test_rows_that_cannot_be_priced_are_named_and_the_rest_goes_on(
     ]
     assert [p.reason for p in summary.problems if p.sqlstate == "LG011"] == [
         "price not found: tiny",
-        "price not found: unit page of large",
+        "price not found: large has no page; it has token",
     ]
     assert charged_keys(db, "u1") == ["a", "i"]
 
@@ -416,8 +430,11 @@ def test_rows_that_cannot_be_priced_are_named_and_the_rest_goes_on(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, "no column 'pages'; found: account, tokens.*--quantity page=pages"),
-        ({"code": None, "quantities": {"token": "tokens"}}, "no column 'code'.*--map code=COLUMN"),
+        ({}, "no column 'pages'; found: account, tokens.*: --quantity page=COLUMN$"),
+        (
+            {"code": None, "quantities": {"token": "tokens"}},
+            "no column 'code'.*--map code=COLUMN, or --usage CODE",
+        ),
         ({"names": {"amount": "tokens"}}, "--map amount: there is no use"),
         ({"names": {"code": "tokens"}}, "--map code: there is no use"),
         ({"names": {"code": "tokens"}, "code": None, "quantities": None}, "--map code: there is"),

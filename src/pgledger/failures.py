@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from enum import IntEnum
 from typing import Any
 
@@ -14,6 +13,7 @@ from pgledger.embedded import EmbeddedServerError
 from pgledger.errors import LedgerError
 from pgledger.migrate import MigrationError
 from pgledger.replay import ReplayError
+from pgledger.suggestions import units_told
 
 
 class Exit(IntEnum):
@@ -138,10 +138,7 @@ def _refusal(error: LedgerError) -> str:
         phrase = phrase.removeprefix("{requested} asked for, ")
     if error.sqlstate == "LG011" and values["unit"]:
         phrase = "{code} has no {unit}; it has {units}"
-        units = error.details["units"]
-        some = get_close_matches(values["unit"], units) or units[:3]
-        many = f"{len(units)} units, such as {', '.join(some)}"
-        values["units"] = many if len(units) > _UNITS_NAMED else ", ".join(units)
+        values["units"] = units_told(values["unit"], error.details["units"])
     if error.sqlstate == "LG002":
         recorded, given = error.details["recorded"], error.details["given"]
         differing = list(_differing(recorded, given))
@@ -171,7 +168,6 @@ def _movement(side: Mapping[str, Any]) -> str:
     return " for ".join(words)
 
 
-_UNITS_NAMED = 8
 _PHRASES = {
     "LG001": "{account_id} has {available} available, {requested} requested ({missing} missing)",
     "LG002": "{account_id} has recorded {differing}",

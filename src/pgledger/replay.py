@@ -32,6 +32,7 @@ from pgledger.client import Ledger
 from pgledger.errors import RETRYABLE, refusal_of
 from pgledger.pricing import parse_number
 from pgledger.records import Posting, Shortfall
+from pgledger.suggestions import units_told
 
 COLUMNS = ("account", "amount", "code", "key", "reference")
 # Rows of one connection in one transaction: enough that a commit costs little, few enough that
@@ -60,6 +61,11 @@ _REFUSALS = {
 _USELESS = {
     "amount": "there is no use for it where --quantity says what was used",
     "code": "there is no use for it without --quantity, or with --usage",
+}
+# What does without a column.
+_OTHERWISE = {
+    "amount": ", or --quantity UNIT=COLUMN where a row says what was used",
+    "code": ", or --usage CODE where all rows are of one",
 }
 
 
@@ -96,7 +102,8 @@ class Summary:
 
     ``problems`` names the rows that somebody should look at: bad ones, and those refused for
     another reason than credits that ran short; with ``strict`` those too. The first thousand are
-    kept; ``problem_count`` counts all.
+    kept, and the first of each of a thousand ``reasons``, which are counted; ``problem_count``
+    counts all.
     """
 
     rows: int = 0
@@ -107,6 +114,7 @@ class Summary:
     bad: int = 0
     problem_count: int = 0
     problems: list[Problem] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
     rolled_back: bool = False
     seconds: float = 0.0
 
@@ -141,7 +149,11 @@ class Summary:
 
     def _name(self, problem: Problem) -> None:
         self.problem_count += 1
-        if len(self.problems) < PROBLEMS_KEPT:
+        is_new = problem.reason not in self.reasons
+        if is_new and len(self.reasons) == PROBLEMS_KEPT:
+            return
+        self.reasons[problem.reason] += 1
+        if is_new or len(self.problems) < PROBLEMS_KEPT:
             self.problems.append(problem)
 
 
@@ -281,7 +293,7 @@ class UsageFile:
             column: self._place(names.get(column), column, found) for column in self._columns
         }
         self._units = [
-            (unit, self._named(column, f"--quantity {unit}={column}", found))
+            (unit, self._named(column, f"--quantity {unit}=COLUMN", found))
             for unit, column in self._quantities.items()
         ]
         used = {*self._places.values(), *(place for _, place in self._units)}
@@ -297,7 +309,9 @@ class UsageFile:
     def _place(self, given: str | None, column: str, found: str) -> int | None:
         if given is None and column not in self._names and column in {"key", "reference"}:
             return None
-        return self._named(given or column, f"--map {column}=COLUMN", found)
+        return self._named(
+            given or column, f"--map {column}=COLUMN{_OTHERWISE.get(column, '')}", found
+        )
 
     def _named(self, name: str, option: str, found: str) -> int:
         if name not in self._names:
@@ -513,7 +527,9 @@ def _refusal(event: Event, answer: Posting) -> str:
         event=event,
         answer=answer,
         requested=details.get("requested"),
-        missing=f"unit {missing} of {event.code}" if missing else event.code,
+        missing=event.code
+        if missing is None
+        else f"{event.code} has no {missing}; it has {units_told(missing, details['units'])}",
     )
 
 

@@ -420,11 +420,22 @@ def _rate(summary: Summary) -> float:
     return summary.rows / summary.seconds if summary.seconds else 0.0
 
 
+_LINES_NAMED = 3
+
+
 def show_problems(summary: Summary) -> None:
-    """Name the rows that somebody should look at, on stderr."""
+    """Name the rows that somebody should look at, on stderr, once for each reason."""
+    lines: dict[str, list[str]] = {}
     for problem in summary.problems:
-        click.echo(f"line {problem.line}: {printable(problem.reason)}", err=True)
-    if more := summary.problem_count - len(summary.problems):
+        lines.setdefault(problem.reason, []).append(str(problem.line))
+    for reason, where in lines.items():
+        named, count = where[:_LINES_NAMED], summary.reasons[reason]
+        others = f" and {count - len(named)} more" if count > len(named) else ""
+        click.echo(
+            f"line{'s' if count > 1 else ''} {', '.join(named)}{others}: {printable(reason)}",
+            err=True,
+        )
+    if more := summary.problem_count - summary.reasons.total():
         click.echo(f"and {more} more", err=True)
 
 
