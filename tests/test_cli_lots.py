@@ -133,7 +133,10 @@ def test_a_spend_is_explained(spent: Run) -> None:
     assert [row[:2] for row in rows] == [["20", "promotion"], ["40", "trial"]]
     assert all(row[2] for row in rows)
     told = json.loads(spent("explain", "u1", "s", "--json").stdout)
-    assert set(told[0]) == {
+    assert (told["key"], told["amount"], told["status"], told["usage"]) == (
+        *("s", -60, "POSTED", None),
+    )
+    assert set(told["draws"][0]) == {
         *("place", "lot", "lot_key", "amount", "priority", "expires_at", "reason"),
     }
     assert "u1 has none with the key 'x'" in failed(spent("explain", "u1", "x"), 1)

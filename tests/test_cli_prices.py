@@ -519,6 +519,10 @@ def test_a_usage_is_spent_by_its_price(sold: Run) -> None:
         "amount  lot       why\n"
         "     6  the pool  the pool: priority 0, never expires\n"
     )
+    explained = json.loads(sold("explain", "u1", "k", "--json").stdout)
+    assert (explained["usage"]["code"], explained["usage"]["exact"]) == ("gpt", "6")
+    assert explained["usage"]["breakdown"]["input_token"]["credits_per_unit"] == "0.0015"
+    assert [draw["amount"] for draw in explained["draws"]] == [6]
     sold("prices", "set", "gpt", "input_token=9")
     assert "this is a repeat and changed nothing" in sold(*words).stdout
     (spent, _) = json.loads(sold("history", "u1", "--json").stdout)

@@ -1,6 +1,7 @@
 """The commands about lots, and about where credits came from and went."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -80,7 +81,8 @@ def explain(session: Session, account: str, key: str | None) -> None:
     Without KEY: the pool, each lot, what is held, owed and due. With the key
     of a transaction or hold, or its seq in quotes, such as '#3': which lots
     paid or reserve how much, and why in that order; and of a usage that was
-    priced, what it cost unit by unit.
+    priced, what it cost unit by unit. As JSON that is the transaction, with
+    its usage and its draws.
     """
     with session.ledger() as ledger:
         unit = unit_of(ledger, known(ledger, account).currency)
@@ -90,7 +92,7 @@ def explain(session: Session, account: str, key: str | None) -> None:
             transaction = _known_transaction(ledger, account, key)
             draws = ledger.explain_transaction(account, key)
     if session.json:
-        say_json(items if key is None else draws)
+        say_json(items if key is None else asdict(transaction) | {"draws": draws})
     elif key is None:
         _show_items(items, unit)
     else:
