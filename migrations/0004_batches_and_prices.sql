@@ -1850,6 +1850,8 @@ revoke all on function pgledger._price_all(pgledger._request[]) from public;
 
 -- functions/_post_item.sql
 
+-- A repeat is not tried first: what is taken back leaves versions of the balance row behind, which
+-- every later item of the transaction would walk over.
 create or replace function pgledger._post_item(request pgledger._request, apart boolean)
 returns pgledger.posting
 language plpgsql
@@ -1861,6 +1863,9 @@ begin
     and pgledger._is_well_formed(
       request.amount, request.type, request.key, request.reference, request.metadata,
       request.usage)
+    and (request.key is null or not exists (
+      select from pgledger.transactions t
+      where t.account_id = request.account_id and t.key = request.key))
   then
     return pgledger._post(
       request.account_id, request.amount, request.type, request.key, request.reference,
