@@ -141,6 +141,65 @@ def test_what_is_not_sold_is_told(run: Run) -> None:
     assert "it has 12 units, such as unit_07, " in told
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "prices show gpt4o",
+        "prices show gpt4o --quantity input_token=1",
+        "prices end gpt4o",
+        "spend u1 --usage gpt4o --quantity input_token=1",
+        "hold u1 --usage gpt4o --quantity input_token=1",
+    ],
+)
+def test_an_unknown_code_comes_with_those_most_like_it(run: Run, words: str) -> None:
+    told = failed(run(*words.split()), 1)
+    assert told.endswith(
+        "\nhint: See pgledger prices list, or set prices with pgledger prices set.\n"
+    )
+    for code in ("gpt-4o", "acme/GPT4o", "gpt-4o-mini", "claude", "gpt-4o-gone"):
+        run("prices", "set", code, "input_token=1", "output_token=1")
+    run("prices", "end", "gpt-4o-gone")
+    run("top-up", "u1", "100")
+    told = failed(run(*words.split()), 1)
+    assert told == (
+        "error: price not found: gpt4o is not sold\n"
+        "hint: Did you mean acme/GPT4o, gpt-4o or gpt-4o-mini? See pgledger prices list.\n"
+    )
+    assert error(run(*words.split(), "--json"), 1)["hint"].startswith("Did you mean acme/GPT4o, ")
+
+
+def test_codes_to_come_are_meant_only_then(run: Run) -> None:
+    run("prices", "set", "large", "page=1", "--valid-from", "2999-01-01T00:00Z")
+    words = ["prices", "show", "larg"]
+    assert "Did you mean" not in failed(run(*words), 1)
+    told = failed(run(*words, "--at", "2999-01-02T00:00Z"), 1)
+    assert "hint: Did you mean large? See pgledger prices list." in told
+
+
+def test_an_unknown_unit_says_where_the_units_are(sold: Run) -> None:
+    for words in ("prices show gpt", "spend u1 --usage gpt"):
+        told = failed(sold(*words.split(), "--quantity", "input=1"), 1)
+        assert told == (
+            "error: price not found: gpt has no input; it has input_token, output_token\n"
+            "hint: See pgledger prices show gpt.\n"
+        )
+
+
+def test_a_list_of_nothing_says_what_may_have_been_meant(run: Run) -> None:
+    run("prices", "set", "gpt-4o", "page=1")
+    for word, told in (
+        ("gpt-4*", "patterns go with --only: pgledger prices list --only 'gpt-4*'"),
+        ("gpt4o", "Did you mean gpt-4o?"),
+    ):
+        result = run("prices", "list", word)
+        assert (result.exit_code, result.stdout) == (0, f"no prices of {word}\n")
+        assert told in result.stderr
+        result = run("prices", "list", word, "--json")
+        assert (json.loads(result.stdout), result.stderr) == ([], "")
+    assert run("prices", "list", "zzz").stderr == ""
+    assert run("prices", "list", "--only", "z").output == "no prices\n"
+
+
 def test_a_cost_is_shown_unit_by_unit_and_rounded_once(run: Run) -> None:
     run("prices", "set", "gpt", "input_token=0.0015", "output_token=0.012")
     words = ["prices", "show", "gpt", "--quantity", "output_token=350"]

@@ -1,18 +1,21 @@
 """What commands on accounts share: arguments, options, and how a posting is answered."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import click
+import psycopg
 
 from pgledger.client import Ledger
-from pgledger.errors import AccountNotFoundError
+from pgledger.errors import AccountNotFoundError, PriceNotFoundError
 from pgledger.options import AMOUNT, METADATA, UNITS, WHEN, Session
-from pgledger.records import Balance, Posting
+from pgledger.records import Balance, Posting, UnitPrice
+from pgledger.suggestions import nearest
 from pgledger.terminal import iso, say, say_json, show_posting, unit_of
 
 account_argument = click.argument("account")
@@ -41,6 +44,9 @@ priority_option = click.option(
     help="Lower is spent first; what has none has 0.",
 )
 
+# Codes in one page of a list.
+PAGE = 10_000
+
 quantity_option = click.option(
     "quantities",
     "--quantity",
@@ -57,6 +63,48 @@ def by_unit(given: Sequence[tuple[str, Decimal]]) -> dict[str, Decimal]:
         twice = next(unit for unit in found if sum(unit == other for other, _ in given) > 1)
         raise click.UsageError(f"{twice} is given twice")
     return found
+
+
+def price_rows(
+    ledger: Ledger, code: str | None, at: datetime | None, *, include_past: bool | None = None
+) -> list[UnitPrice]:
+    """Return what list_prices has, however much it is."""
+    found: list[UnitPrice] = []
+    after: str | None = None
+    while True:
+        page = ledger.list_prices(
+            code, at=at, include_past=include_past, limit_count=PAGE, after_code=after
+        )
+        found += page
+        if code is not None or len({row.code for row in page}) < PAGE:
+            return found
+        after = page[-1].code
+
+
+@contextmanager
+def suggesting(ledger: Ledger, at: datetime | None = None) -> Iterator[None]:
+    """Let a refusal of what has no price say what was meant, most likely."""
+    try:
+        yield
+    except PriceNotFoundError as error:
+        code = error.details["code"]
+        if error.details.get("unit"):
+            error.hint = f"See pgledger prices show {shlex.quote(code)}."
+        elif suggested := suggestion(ledger, code, at):
+            error.hint = f"{suggested} See pgledger prices list."
+        else:
+            error.hint = "See pgledger prices list, or set prices with pgledger prices set."
+        raise
+
+
+def suggestion(ledger: Ledger, code: str, at: datetime | None) -> str:
+    """Ask whether one of the codes most like a given one was meant; nothing if none is."""
+    try:
+        *others, last = nearest(code, {row.code for row in price_rows(ledger, None, at)}) or [""]
+    except psycopg.errors.InsufficientPrivilege:
+        return ""
+    codes = f"{', '.join(others)} or {last}" if others else last
+    return f"Did you mean {codes}?" if last else ""
 
 
 def known(ledger: Ledger, account: str) -> Balance:

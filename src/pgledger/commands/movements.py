@@ -25,6 +25,7 @@ from pgledger.commands.common import (
     quantity_option,
     reason_option,
     reference_option,
+    suggesting,
 )
 from pgledger.options import AMOUNT, DURATION, INSTANT, Session, from_now
 from pgledger.pricing import show
@@ -198,7 +199,7 @@ def spend(
     "pgledger prices show" tells what it would cost.
     """
     asked = _asked(amount, usage, quantities)
-    with session.ledger() as ledger:
+    with session.ledger() as ledger, suggesting(ledger):
         if isinstance(asked, int):
             posting = ledger.spend(
                 account,
@@ -261,7 +262,7 @@ def hold(
         if expires_at is not None:
             raise click.UsageError("--expires-in and --expires-at say the same: give one of them")
         expires_at = from_now(expires_in)
-    with session.ledger() as ledger:
+    with session.ledger() as ledger, suggesting(ledger):
         if isinstance(asked, int):
             posting = ledger.hold(
                 account,
@@ -315,7 +316,7 @@ def capture(
         raise click.UsageError("AMOUNT and --quantity say the same: give one of them")
     if shortfall is not None and not quantities:
         raise click.UsageError("--shortfall is for --quantity: AMOUNT is at most the hold")
-    with session.ledger() as ledger:
+    with session.ledger() as ledger, suggesting(ledger):
         if quantities:
             posting = ledger.capture_usage(
                 account, key, by_unit(quantities), shortfall=shortfall, metadata=metadata

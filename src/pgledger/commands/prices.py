@@ -1,5 +1,6 @@
 """The commands about prices: what a unit of usage costs, and lists of them from a file."""
 
+import shlex
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +15,14 @@ import click
 from pgledger import calls, pricing
 from pgledger.calls import Metadata
 from pgledger.client import Ledger
-from pgledger.commands.common import by_unit, metadata_option, quantity_option
+from pgledger.commands.common import (
+    by_unit,
+    metadata_option,
+    price_rows,
+    quantity_option,
+    suggesting,
+    suggestion,
+)
 from pgledger.errors import PriceNotFoundError, translated
 from pgledger.failures import CommandError, Exit
 from pgledger.options import INSTANT, MARKUP, NUMBER, UNITS, Group, Session
@@ -23,6 +31,7 @@ from pgledger.records import PriceRounding, UnitPrice, UsagePrice
 from pgledger.terminal import (
     ROUNDED,
     iso,
+    printable,
     say,
     say_columns,
     say_json,
@@ -34,8 +43,6 @@ from pgledger.terminal import (
 # What, code, unit, was, becomes.
 _Line = tuple[str, str, str, str, str]
 Command = TypeVar("Command", bound=Callable[..., Any])
-# Codes in one page of a list.
-PAGE = 10_000
 _LAST = datetime.max.replace(tzinfo=UTC)
 
 code_argument = click.argument("code")
@@ -112,7 +119,7 @@ def set_prices(
 @click.pass_obj
 def end(session: Session, code: str, *, valid_from: datetime | None) -> None:
     """Sell CODE no longer. Its prices stay on record."""
-    with session.ledger() as ledger:
+    with session.ledger() as ledger, suggesting(ledger):
         ended = ledger.set_price(code, {}, valid_from=valid_from)
     if session.json:
         say_json(ended)
@@ -138,16 +145,26 @@ def list_prices(
     with session.ledger() as ledger:
         found = [
             row
-            for row in _rows(ledger, code, at, include_past=past)
+            for row in price_rows(ledger, code, at, include_past=past)
             if pricing.matches(row.code, only)
         ]
+        hint = "" if found or code is None else _meant(ledger, code, at)
     if session.json:
         say_json(found)
     elif found:
         _show_lists(found)
         say("credits in minor units")
     else:
-        say("no prices")
+        say(f"no prices of {code}" if code is not None else "no prices")
+        if hint:
+            click.echo(f"hint: {printable(hint)}", err=True)
+
+
+def _meant(ledger: Ledger, code: str, at: datetime | None) -> str:
+    """Say what a code that has no prices was meant to be, most likely."""
+    if set(code) & set("*?["):
+        return f"patterns go with --only: pgledger prices list --only {shlex.quote(code)}"
+    return suggestion(ledger, code, at)
 
 
 @prices.command()
@@ -167,18 +184,18 @@ def show(
     With --quantity the cost, unit by unit, such as --quantity input_token=1200
     --quantity output_token=350. Nothing is spent.
     """
-    with session.ledger() as ledger:
+    with session.ledger() as ledger, suggesting(ledger, at):
         if quantities:
             _answer_price(session, ledger.price(code, by_unit(quantities), at=at))
             return
-        found = _rows(ledger, code, at)
-    if not found:
-        raise PriceNotFoundError(
-            "price not found",
-            sqlstate="LG011",
-            details={"code": code, "at": at and iso(at)},
-            hint="See pgledger prices list, or set them with pgledger prices set.",
-        )
+        found = price_rows(ledger, code, at)
+        if not found:
+            raise PriceNotFoundError(
+                "price not found",
+                sqlstate="LG011",
+                details={"code": code, "at": at and iso(at)},
+                hint=None,
+            )
     if session.json:
         say_json(found)
     else:
@@ -228,22 +245,6 @@ def _show_lists(found: Sequence[UnitPrice]) -> None:
         )
 
 
-def _rows(
-    ledger: Ledger, code: str | None, at: datetime | None, *, include_past: bool | None = None
-) -> list[UnitPrice]:
-    """Return what list_prices has, however much it is."""
-    found: list[UnitPrice] = []
-    after: str | None = None
-    while True:
-        page = ledger.list_prices(
-            code, at=at, include_past=include_past, limit_count=PAGE, after_code=after
-        )
-        found += page
-        if code is not None or len({row.code for row in page}) < PAGE:
-            return found
-        after = page[-1].code
-
-
 # Files
 
 
@@ -260,8 +261,8 @@ class _Import:
 
     def against(self, ledger: Ledger) -> Comparison:
         """Compare it with what the ledger charges, or will, when it would come into force."""
-        holding = _rows(ledger, None, self.valid_from)
-        every = _rows(ledger, None, _LAST, include_past=True)
+        holding = price_rows(ledger, None, self.valid_from)
+        every = price_rows(ledger, None, _LAST, include_past=True)
         # What holds by the clock of the database has begun, whatever the clock is here.
         begun = max([self.valid_from or datetime.now(UTC), *(row.valid_from for row in holding)])
         # What was sold once and is not among what holds has ended.
