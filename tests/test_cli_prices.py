@@ -645,6 +645,15 @@ def test_a_capture_of_another_usage_is_refused_in_words(sold: Run) -> None:
     assert error(sold(*words, "--json"), 1)["sqlstate"] == "LG002"
 
 
+def test_a_plain_capture_after_one_of_a_usage_is_told_of_it(sold: Run) -> None:
+    sold(*f"{HOLD}1000".split())
+    sold("capture", "u1", "h", *usage("output_token=500"))
+    for amount in ([], ["6"]):
+        assert "this is a repeat" in sold("capture", "u1", "h", *amount).stdout
+    told = failed(sold("capture", "u1", "h", "5"), 1)
+    assert "amount -6 for 500 output_token of gpt where amount -5 is given\n" in told
+
+
 def test_a_repeat_at_another_price_names_only_what_differs(sold: Run) -> None:
     later = ["--expires-at", "2999-01-01T00:00Z"]
     sold(*f"{HOLD}100".split(), *later)

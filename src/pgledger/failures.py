@@ -156,7 +156,7 @@ def _differing(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> Iterato
         if name in recorded and not follows and value not in (None, recorded[name]):
             yield f"{name} {recorded[name]} where {value} is given"
     if usages[0] != usages[1]:
-        yield f"{_movement(recorded)} where {_movement(given)} is given"
+        yield f"{_movement(recorded)} where {_movement(given) or 'no usage'} is given"
 
 
 def _movement(side: Mapping[str, Any]) -> str:
