@@ -1,7 +1,9 @@
 """The Python wrapper: both facades, on connections and pools, inside the caller's transaction."""
 
 import asyncio
+import copy
 import inspect
+import pickle
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import fields, is_dataclass
@@ -572,6 +574,30 @@ def test_changing_the_journal_is_refused_as_append_only(ledger: Ledger) -> None:
     ledger.top_up("u", 3)
     with pytest.raises(pgledger.AppendOnlyError), pgledger.errors.translated():
         ledger.connection.execute("delete from pgledger.transactions")
+
+
+@pytest.mark.parametrize("kind", [errors.LedgerError, *dict.fromkeys(errors.ERRORS.values())])
+def test_an_error_can_be_sent_to_another_process_and_copied(kind: type[errors.LedgerError]) -> None:
+    error = kind(
+        "words", sqlstate=[*kind.sqlstates, "XX000"][0], details={"a": [1], "b": None}, hint="do"
+    )
+    error.add_note("in a worker")
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):  # noqa: S301 - our own
+        assert type(again) is kind
+        assert (str(again), again.args) == ("words (a=[1])", ("words (a=[1])",))
+        assert vars(again) == vars(error)
+        assert (again.sqlstate, again.details, again.hint) == (
+            error.sqlstate,
+            {"a": [1], "b": None},
+            "do",
+        )
+
+
+def test_an_error_of_the_database_can_be_sent_to_another_process(ledger: Ledger) -> None:
+    with pytest.raises(pgledger.InsufficientCreditsError) as caught:
+        ledger.spend("u", 5, key="s")
+    again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - our own
+    assert (str(again), again.details) == (str(caught.value), caught.value.details)
 
 
 def test_other_database_errors_stay_psycopgs(ledger: Ledger, connect: Connect) -> None:

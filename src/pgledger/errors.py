@@ -36,6 +36,21 @@ class LedgerError(Exception):
         )
         super().__init__(f"{message} ({values})" if values else message)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy by the parts: an exception would be made again of its sentence alone."""
+        parts = (self.message, self.sqlstate, self.details, self.hint)
+        return _made_again, (type(self), *parts), vars(self)
+
+
+def _made_again(
+    kind: type[LedgerError],
+    message: str,
+    sqlstate: str,
+    details: Mapping[str, Any],
+    hint: str | None,
+) -> LedgerError:
+    return kind(message, sqlstate=sqlstate, details=details, hint=hint)
+
 
 class InsufficientCreditsError(LedgerError):
     """Available credits minus the amount would fall below the floor (LG001)."""
