@@ -635,6 +635,7 @@ def test_it_refuses_a_connection_whose_transaction_is_somebody_elses(
         {"max_items": 0},
         {"max_queued": 0},
         {"connections": 0},
+        {"connections": -1},
         {"max_delay": -1},
         {"max_delay": float("nan")},
         {"max_delay": float("inf")},
@@ -644,6 +645,26 @@ def test_limits_that_would_send_nothing_are_refused(
     connect: Connect, limits: dict[str, Any]
 ) -> None:
     with pytest.raises(ValueError, match=next(iter(limits))):
+        Ledger(connect()).batcher(**limits)
+
+
+@pytest.mark.parametrize(
+    ("limits", "kind"),
+    [
+        *(
+            ({name: value}, "int")
+            for name in ("max_items", "max_queued", "connections")
+            for value in (1.5, "2", None, True)
+        ),
+        ({"max_delay": "2"}, "int or float"),
+        ({"max_delay": None}, "int or float"),
+    ],
+)
+def test_limits_that_are_no_numbers_are_refused_by_name(
+    connect: Connect, limits: dict[str, Any], kind: str
+) -> None:
+    ((name, value),) = limits.items()
+    with pytest.raises(TypeError, match=f"^{name}: {value!r} is no {kind}$"):
         Ledger(connect()).batcher(**limits)
 
 

@@ -4,8 +4,9 @@ import asyncio
 import copy
 import inspect
 import pickle
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -18,7 +19,8 @@ from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 import pgledger
-from pgledger import AsyncLedger, Ledger, calls, errors, records
+from pgledger import AsyncLedger, BatchItem, Ledger, calls, errors, records
+from pgledger.calls._call import TEXTS
 from pgledger.calls.batches import ARRAYS
 from tests.conftest import Connect
 from tests.support import Ledger as Db
@@ -667,13 +669,150 @@ def test_what_was_used_is_told_in_decimals(ledger: Ledger) -> None:
     assert ledger.verify() == []
 
 
-def test_a_float_is_no_price_and_no_quantity(ledger: Ledger) -> None:
-    with pytest.raises(TypeError):
-        ledger.set_price("m", {"in": 0.1})  # type: ignore[dict-item]
-    with pytest.raises(TypeError):
-        ledger.price("m", {"in": 1.0})  # type: ignore[dict-item]
-    ledger.set_price("m", {'a "quoted" ü': True})
+def test_a_price_may_be_of_a_unit_of_any_name(ledger: Ledger) -> None:
+    ledger.set_price("m", {'a "quoted" ü': 1})
     assert ledger.price("m", {'a "quoted" ü': 2}).cost == 2
-    for number in (Decimal("NaN"), Decimal("Infinity"), Decimal(-1)):
-        with pytest.raises(pgledger.InvalidArgumentError):
-            ledger.price("m", {'a "quoted" ü': number})
+    with pytest.raises(pgledger.InvalidArgumentError):
+        ledger.price("m", {'a "quoted" ü': Decimal(-1)})
+
+
+ITEM: Any = BatchItem
+UNSENT: list[tuple[Callable[[Any], object], type[Exception], str]] = [
+    (lambda to: to.spend("u", 1.5), TypeError, "amount: 1.5 is no int"),
+    (lambda to: to.spend("u", "12"), TypeError, "amount: '12' is no int"),
+    (lambda to: to.spend("u", amount=True), TypeError, "amount: True is no int"),
+    (lambda to: to.spend("u", Decimal(1)), TypeError, "amount: Decimal('1') is no int"),
+    (lambda to: to.spend("u", 1, key=5), TypeError, "key: 5 is no text"),
+    (lambda to: to.spend("u", 1, key=b"k"), TypeError, "key: b'k' is no text"),
+    (lambda to: to.spend(7, 1), TypeError, "account_id: 7 is no text"),
+    (lambda to: to.spend("u", 1, reference=1.5), TypeError, "reference: 1.5 is no text"),
+    (lambda to: to.spend("u", 1, metadata=["a"]), TypeError, "metadata: ['a'] is no mapping"),
+    (lambda to: to.spend("u", 1, metadata=5), TypeError, "metadata: 5 is no mapping"),
+    *(
+        (
+            lambda to, value=value: to.spend_usage("u", "m", {"in": 1, "out": value}, key="k"),
+            TypeError,
+            f"quantities: out is {value!r}, not an int or Decimal",
+        )
+        for value in (1.5, "12", None, True)
+    ),
+    *(
+        (
+            lambda to, value=value: to.spend_usage("u", "m", {"out": Decimal(value)}, key="k"),
+            pgledger.InvalidArgumentError,
+            f"quantities: out is {value}, not a finite number",
+        )
+        for value in ("NaN", "sNaN", "Infinity", "-Infinity")
+    ),
+    (lambda to: to.spend_usage("u", "m", {5: 1}), TypeError, "quantities: 5 is no text"),
+    (lambda to: to.spend_usage("u", "m", 5), TypeError, "quantities: 5 is no mapping"),
+    (lambda to: to.spend_usage("u", 5, {"in": 1}), TypeError, "code: 5 is no text"),
+]
+
+
+@pytest.mark.parametrize(("asked", "error", "words"), UNSENT)
+@pytest.mark.parametrize("batched", [False, True])
+def test_what_cannot_be_sent_is_refused_by_the_name_of_the_argument(
+    pool: ConnectionPool,
+    asked: Callable[[Any], object],
+    error: type[Exception],
+    words: str,
+    batched: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    ledger = Ledger(pool)
+    with (
+        ledger.batcher() if batched else nullcontext(ledger) as to,
+        pytest.raises(error, match="^" + re.escape(words)),
+    ):
+        asked(to)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (lambda of: of.set_price("m", {"in": 0.1}), "prices: in is 0.1, not an int or Decimal"),
+        (lambda of: of.price("m", {"in": 1.0}), "quantities: in is 1.0, not an int or Decimal"),
+        (lambda of: of.top_up("u", 1, ceiling_balance=2.0), "ceiling_balance: 2.0 is no int"),
+        (lambda of: of.top_up("u", 1, priority=True), "priority: True is no int"),
+        (lambda of: of.top_up("u", 1, external_id=7), "external_id: 7 is no text"),
+        (lambda of: of.history("u", limit_count="10"), "limit_count: '10' is no int"),
+        (lambda of: of.get_plan(5), "account_id: 5 is no text"),
+        (lambda of: of.ack_events(["u"], [1.5]), "seqs: 1.5 is no int"),
+        (lambda of: of.set_spending_cap("u", 1, time_zone=UTC), "time_zone: "),
+        (lambda _: ITEM("u", 1, "TOP_UP", key=5), "key: 5 is no text"),
+        (lambda _: ITEM("u", 1.5, "TOP_UP"), "amount: 1.5 is no int"),
+        (lambda _: ITEM("u", 1, "TOP_UP", priority=1.5), "priority: 1.5 is no int"),
+        (
+            lambda _: ITEM("u", None, "USAGE", code="m", quantities={"in": "1"}),
+            "quantities: in is '1', not an int or Decimal",
+        ),
+    ],
+)
+def test_every_argument_that_cannot_be_sent_is_named(
+    ledger: Ledger, asked: Callable[[Any], object], words: str
+) -> None:
+    with pytest.raises(TypeError, match="^" + re.escape(words)):
+        asked(ledger)
+
+
+def test_what_is_an_integer_or_a_text_by_its_class_may_be_sent(ledger: Ledger) -> None:
+    class Whole:
+        def __index__(self) -> int:
+            return 3
+
+    class Text(str):
+        __slots__ = ()
+
+    number: Any = Whole()
+    assert ledger.top_up("u", number, key=Text("t")).balance == 3
+    ledger.set_price("m", {"in": number})
+    assert ledger.spend_usage("u", "m", {"in": 1}).amount == -3
+
+
+def test_the_texts_known_by_name_are_those_of_the_functions(db: Db) -> None:
+    rows = db.execute(
+        """
+        select p.proargnames[a.place] as name,
+          bool_and(t.oid = 'text'::regtype or t.typtype = 'e') as is_text
+        from pg_proc p
+          cross join unnest(p.proargtypes) with ordinality a (type, place)
+          join pg_type t on t.oid = a.type
+        where p.pronamespace = 'pgledger'::regnamespace and p.proname not like '\\_%'
+        group by 1
+        """
+    ).fetchall()
+    assert {row["name"] for row in rows if row["is_text"]} == TEXTS
+
+
+@pytest.mark.parametrize(
+    ("of", "words"),
+    [
+        (Ledger, "a Ledger takes a psycopg.Connection or a psycopg_pool.ConnectionPool, no "),
+        (
+            AsyncLedger,
+            (
+                "an AsyncLedger takes a psycopg.AsyncConnection or a "
+                "psycopg_pool.AsyncConnectionPool, no "
+            ),
+        ),
+    ],
+)
+def test_a_ledger_is_over_a_connection_or_a_pool_of_its_kind(
+    pool: ConnectionPool, database_url: str, of: type, words: str
+) -> None:
+    async def asynchronous() -> list[object]:
+        connection = await psycopg.AsyncConnection.connect(database_url)
+        await connection.close()
+        return [connection, AsyncConnectionPool(database_url, open=False)]
+
+    with psycopg.connect(database_url) as connection:
+        of_kind: dict[type, list[object]] = {
+            Ledger: [connection, pool],
+            AsyncLedger: asyncio.run(asynchronous()),
+        }
+        for source in of_kind.pop(of):
+            of(source)
+        for source in ("postgresql://me:secret@db/app", None, *of_kind.popitem()[1]):
+            with pytest.raises(TypeError) as caught:
+                of(source)
+            assert str(caught.value) == words + type(source).__name__

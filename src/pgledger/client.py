@@ -1,5 +1,6 @@
 """Ledger and AsyncLedger: two runners over the operations of calls."""
 
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import wraps
@@ -115,6 +116,11 @@ class Ledger(_Operations):
 
     def __init__(self, source: "psycopg.Connection[Any] | ConnectionPool[Any]") -> None:
         """Run over ``source``, which stays the caller's to close."""
+        if not (isinstance(source, psycopg.Connection) or _lends(source, awaited=False)):
+            raise TypeError(
+                "a Ledger takes a psycopg.Connection or a psycopg_pool.ConnectionPool, "
+                f"no {type(source).__name__}"
+            )
         self._source = source
 
     @property
@@ -188,8 +194,9 @@ class Ledger(_Operations):
         ``close``, at the end of the block, posts what was taken in; later calls raise
         BatcherClosedError. A batcher does not survive a fork: open one in each process.
         """
+        limits = Limits(max_items, max_delay, max_queued, connections)
         _require_own_transactions(self._source, connections)
-        return Batcher(self, self._lent, Limits(max_items, max_delay, max_queued, connections))
+        return Batcher(self, self._lent, limits)
 
     @contextmanager
     def _lent(self) -> Iterator["Ledger"]:
@@ -218,6 +225,11 @@ class AsyncLedger(_Operations):
 
     def __init__(self, source: "psycopg.AsyncConnection[Any] | AsyncConnectionPool[Any]") -> None:
         """Run over ``source``, which stays the caller's to close."""
+        if not (isinstance(source, psycopg.AsyncConnection) or _lends(source, awaited=True)):
+            raise TypeError(
+                "an AsyncLedger takes a psycopg.AsyncConnection or a "
+                f"psycopg_pool.AsyncConnectionPool, no {type(source).__name__}"
+            )
         self._source = source
 
     @property
@@ -272,8 +284,9 @@ class AsyncLedger(_Operations):
         An async context manager whose ``spend`` is awaited; otherwise as :meth:`Ledger.batcher`. It
         belongs to one event loop.
         """
+        limits = Limits(max_items, max_delay, max_queued, connections)
         _require_own_transactions(self._source, connections)
-        return AsyncBatcher(self, self._lent, Limits(max_items, max_delay, max_queued, connections))
+        return AsyncBatcher(self, self._lent, limits)
 
     @asynccontextmanager
     async def _lent(self) -> AsyncIterator["AsyncLedger"]:
@@ -292,6 +305,12 @@ class AsyncLedger(_Operations):
         else:
             async with self._source.connection() as connection:
                 yield connection
+
+
+def _lends(source: object, *, awaited: bool) -> bool:
+    """Tell a pool, or what stands for one, from what is none: a URL, the other ledger's pool."""
+    lend = getattr(source, "connection", None)
+    return callable(lend) and inspect.isasyncgenfunction(inspect.unwrap(lend)) is awaited
 
 
 def _in_transaction(source: object) -> bool:

@@ -17,6 +17,7 @@ from psycopg import errors
 
 from pgledger import calls
 from pgledger.calls import BatchItem, Call
+from pgledger.calls._call import whole
 from pgledger.errors import RETRYABLE, BatcherClosedError, LedgerError, refusal_of
 from pgledger.records import Posting
 
@@ -45,8 +46,11 @@ class Limits:
 
     def __post_init__(self) -> None:
         """Refuse what would send nothing, or never."""
-        if min(self.max_items, self.max_queued, self.connections) < 1:
-            raise ValueError("max_items, max_queued and connections must be at least 1")
+        for name in ("max_items", "max_queued", "connections"):
+            if whole(name, getattr(self, name)) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not isinstance(self.max_delay, (int, float)):
+            raise TypeError(f"max_delay: {self.max_delay!r} is no int or float")
         if not 0 <= self.max_delay < float("inf"):
             raise ValueError("max_delay must be a number of seconds, 0 or more")
 

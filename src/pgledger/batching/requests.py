@@ -2,12 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 from functools import partial, wraps
-from operator import index
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, get_args, overload
 
 from pgledger import calls
 from pgledger.batching.queue import Movement, Queue
 from pgledger.calls import BatchItem, Call, Metadata, Quantities
+from pgledger.calls._call import exact, mapping, whole
 from pgledger.records import Posting, Shortfall
 
 if TYPE_CHECKING:
@@ -70,16 +70,16 @@ def spend(
     whether it was posted: repeat it by its key, so give one.
     """
     # In a batch the sign and the shortfall say more than a spend may: a credit, a forced debit.
-    if amount is None or not 0 < index(amount) <= _MOST or shortfall not in _SHORTFALLS:
+    if amount is None or not 0 < whole("amount", amount) <= _MOST or shortfall not in _SHORTFALLS:
         return calls.spend(account_id, amount, shortfall=shortfall)
     given: dict[str, Any] = {
         "key": key,
         "reference": reference,
-        "metadata": None if metadata is None else dict(metadata),
+        "metadata": None if metadata is None else mapping("metadata", metadata),
         "shortfall": shortfall,
     }
     return Movement(
-        BatchItem(account_id, -index(amount), "USAGE", **given),
+        BatchItem(account_id, -whole("amount", amount), "USAGE", **given),
         raises=raise_refusals is not False,
         alone=partial(calls.spend, account_id, amount, **given, raise_refusals=False),
     )
@@ -102,10 +102,10 @@ def spend_usage(
     given: dict[str, Any] = {
         "key": key,
         "reference": reference,
-        "metadata": None if metadata is None else dict(metadata),
+        "metadata": None if metadata is None else mapping("metadata", metadata),
         "shortfall": shortfall,
     }
-    used = dict(quantities)
+    used = exact("quantities", quantities)
     return Movement(
         BatchItem(account_id, None, "USAGE", code=code, quantities=used, **given),
         raises=raise_refusals is not False,

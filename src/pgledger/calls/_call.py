@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -12,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from psycopg.types.json import Jsonb
 from psycopg.types.numeric import Int8
 
+from pgledger.errors import InvalidArgumentError
 from pgledger.records import Posting
 
 Metadata = Mapping[str, Any]
@@ -22,6 +24,7 @@ Period = str | timedelta
 Rows = Sequence[tuple[Any, ...]]
 Result = TypeVar("Result")
 Record = TypeVar("Record")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +36,31 @@ class Call(Generic[Result]):
     result: Callable[[Rows], Result]
 
 
-def bigint(value: int | None) -> Int8 | None:
-    """Send any integer as one type, so that a statement is prepared once; never a float."""
-    return None if value is None else Int8(index(value))
+def whole(name: str, value: int) -> int:
+    """Return any integer as an int; never a float, nor a bool, which is one by accident."""
+    if type(value) is int:
+        return value
+    if not isinstance(value, bool):
+        with suppress(TypeError):
+            return index(value)
+    raise TypeError(f"{name}: {value!r} is no int")
 
 
-def integer(value: int | None) -> str | None:
+def bigint(name: str, value: int | None) -> Int8 | None:
+    """Send any integer as one type, so that a statement is prepared once."""
+    return None if value is None else Int8(whole(name, value))
+
+
+def integer(name: str, value: int | None) -> str | None:
     """Send what is no bigint, a priority, as text: psycopg would cut off what is too large."""
-    return None if value is None else str(index(value))
+    return None if value is None else str(whole(name, value))
+
+
+def text(name: str, value: str | None) -> str | None:
+    """Send any text as one type: an array is of the type of its first element."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{name}: {value!r} is no text")
+    return value if value is None else str.__str__(value)
 
 
 def instant(name: str, value: datetime | None) -> datetime | None:
@@ -50,23 +70,53 @@ def instant(name: str, value: datetime | None) -> datetime | None:
     return value
 
 
-def jsonb(value: Metadata | None) -> Jsonb | None:
+def mapping(name: str, value: Mapping[str, Value]) -> dict[str, Value]:
+    """Return an object as it is now, whatever becomes of it later."""
+    try:
+        return dict(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: {value!r} is no mapping") from None
+
+
+def jsonb(name: str, value: Metadata | None) -> Jsonb | None:
     """Send an object as one."""
-    return None if value is None else Jsonb(dict(value))
+    return None if value is None else Jsonb(mapping(name, value))
 
 
-def numbers(value: Quantities | None) -> Jsonb | None:
-    """Send exact numbers by unit as an object; never a float."""
-    return None if value is None else Jsonb(dict(value), dumps=_dumped)
-
-
-def _dumped(value: Quantities) -> str:
+def numbers(name: str, value: Quantities | None) -> Jsonb | None:
+    """Send exact numbers by unit as an object."""
+    if value is None:
+        return None
     # Made by hand, because json knows no Decimal.
-    parts = (
-        f"{json.dumps(unit)}: {number if isinstance(number, Decimal) else index(number)}"
-        for unit, number in value.items()
-    )
-    return f"{{{', '.join(parts)}}}"
+    parts = (f"{json.dumps(unit)}: {number}" for unit, number in exact(name, value).items())
+    return Jsonb(f"{{{', '.join(parts)}}}", dumps=str)
+
+
+def exact(name: str, value: Quantities) -> dict[str, int | Decimal]:
+    """Return numbers by unit as they are now; never a float."""
+    return {
+        unit if type(unit) is str else str(text(name, unit)): (
+            number if type(number) is int else _exact(name, unit, number)
+        )
+        for unit, number in mapping(name, value).items()
+    }
+
+
+def _exact(name: str, unit: str, number: int | Decimal) -> int | Decimal:
+    """Refuse what is not exact, naming the unit: the function would tell of the whole object."""
+    if not isinstance(number, Decimal):
+        if not isinstance(number, bool):
+            with suppress(TypeError):
+                return index(number)
+        raise TypeError(f"{name}: {unit} is {number!r}, not an int or Decimal")
+    if not number.is_finite():
+        raise InvalidArgumentError(
+            f"{name}: {unit} is {number}, not a finite number",
+            sqlstate="22023",
+            details={"argument": name, "unit": unit, "value": str(number)},
+            hint="Give how much of each unit as an int or a Decimal.",
+        )
+    return number
 
 
 def posting(function: str, required: Mapping[str, object], **optional: object) -> Call[Posting]:
@@ -109,9 +159,43 @@ def scalar(function: str, required: Mapping[str, object], **optional: object) ->
     )
 
 
+# The parameters that take text, by name, in whichever function.
+TEXTS = frozenset(
+    (
+        "account_id",
+        "after_code",
+        "anchor",
+        "code",
+        "currency",
+        "external_id",
+        "from_account_id",
+        "key",
+        "mode",
+        "original_key",
+        "plan",
+        "policy",
+        "reason",
+        "reference",
+        "rounding",
+        "shortfall",
+        "status",
+        "time_zone",
+        "to_account_id",
+        "type",
+    )
+)
+
+
 def _given(required: Mapping[str, object], optional: Mapping[str, object]) -> dict[str, object]:
-    """Leave out what was not given, since the defaults live in SQL; SQL judges what it requires."""
-    return {**required, **{name: value for name, value in optional.items() if value is not None}}
+    """Leave out what was not given, since the defaults live in SQL; SQL judges what it requires.
+
+    But for what is no text where one belongs: PostgreSQL would find no such function.
+    """
+    given = {**required, **{name: value for name, value in optional.items() if value is not None}}
+    for name, value in given.items():
+        if name in TEXTS and not isinstance(value, str) and value is not None:
+            raise TypeError(f"{name}: {value!r} is no text")
+    return given
 
 
 # psycopg sends a list of texts as text[], which PostgreSQL casts to another array only when told.

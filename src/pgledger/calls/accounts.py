@@ -21,8 +21,8 @@ def open_account(
         "open_account",
         {"account_id": account_id},
         currency=currency,
-        min_balance=bigint(min_balance),
-        metadata=jsonb(metadata),
+        min_balance=bigint("min_balance", min_balance),
+        metadata=jsonb("metadata", metadata),
     )
 
 
@@ -46,8 +46,8 @@ def set_limits(
         Account,
         "set_limits",
         {"account_id": account_id},
-        min_balance=bigint(min_balance),
-        debt_floor=bigint(debt_floor),
+        min_balance=bigint("min_balance", min_balance),
+        debt_floor=bigint("debt_floor", debt_floor),
     )
 
 
@@ -57,7 +57,7 @@ def set_low_balance_level(account_id: str, level: int | None = None) -> Call[Acc
         Account,
         "set_low_balance_level",
         {"account_id": account_id},
-        level=bigint(level),
+        level=bigint("level", level),
     )
 
 
@@ -83,13 +83,17 @@ def set_auto_top_up(
     return one(
         AutoTopUp,
         "set_auto_top_up",
-        {"account_id": account_id, "threshold": bigint(threshold), "amount": bigint(amount)},
+        {
+            "account_id": account_id,
+            "threshold": bigint("threshold", threshold),
+            "amount": bigint("amount", amount),
+        },
         mode=mode,
         enabled=enabled,
-        daily_count_limit=bigint(daily_count_limit),
-        daily_amount_limit=bigint(daily_amount_limit),
-        monthly_count_limit=bigint(monthly_count_limit),
-        monthly_amount_limit=bigint(monthly_amount_limit),
+        daily_count_limit=bigint("daily_count_limit", daily_count_limit),
+        daily_amount_limit=bigint("daily_amount_limit", daily_amount_limit),
+        monthly_count_limit=bigint("monthly_count_limit", monthly_count_limit),
+        monthly_amount_limit=bigint("monthly_amount_limit", monthly_amount_limit),
     )
 
 

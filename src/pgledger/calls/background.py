@@ -19,7 +19,7 @@ def claim_events(
         ClaimedEvent,
         "claim_events",
         {},
-        limit_count=bigint(limit_count),
+        limit_count=bigint("limit_count", limit_count),
         visibility_timeout=visibility_timeout,
     )
 
@@ -28,7 +28,7 @@ def ack_events(account_ids: Sequence[str], seqs: Sequence[int]) -> Call[int]:
     """Acknowledge events by account and seq, pairwise; return how many were not before."""
     return scalar(
         "ack_events",
-        {"account_ids": list(account_ids), "seqs": [bigint(seq) for seq in seqs]},
+        {"account_ids": list(account_ids), "seqs": [bigint("seqs", seq) for seq in seqs]},
     )
 
 
@@ -36,7 +36,13 @@ def list_events(
     account_id: str | None = None, *, limit_count: int | None = None
 ) -> Call[list[Event]]:
     """Return the latest events, newest first, and take none from whoever claims them."""
-    return many(Event, "list_events", {}, account_id=account_id, limit_count=bigint(limit_count))
+    return many(
+        Event,
+        "list_events",
+        {},
+        account_id=account_id,
+        limit_count=bigint("limit_count", limit_count),
+    )
 
 
 def run_due(limit_count: int | None = None) -> Call[int]:
@@ -44,4 +50,4 @@ def run_due(limit_count: int | None = None) -> Call[int]:
 
     Expired holds and lots, and refills. Only housekeeping: balances count what is due anyway.
     """
-    return scalar("run_due", {}, limit_count=bigint(limit_count))
+    return scalar("run_due", {}, limit_count=bigint("limit_count", limit_count))

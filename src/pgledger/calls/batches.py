@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
-from operator import attrgetter, index
+from operator import attrgetter
 from typing import Any, Literal
 
 from pgledger.calls._call import (
@@ -12,11 +11,13 @@ from pgledger.calls._call import (
     Metadata,
     Quantities,
     bigint,
+    exact,
     instant,
     integer,
     jsonb,
     many,
     numbers,
+    text,
 )
 from pgledger.records import Posting, Shortfall, TransactionType
 
@@ -49,44 +50,33 @@ class BatchItem:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be sent, while it is known whose item it is."""
-        for value in (self.account_id, self.type, self.key, self.reference, self.external_id):
-            _text(value)
-        _text(self.shortfall)
-        _text(self.code)
-        bigint(self.amount)
-        for number in (self.quantities or {}).values():
-            if not isinstance(number, Decimal):
-                index(number)
-        instant("expires_at", self.expires_at)
-
-
-def _text(value: str | None) -> str | None:
-    """Send any text as one type: an array is of the type of its first element."""
-    if value is not None and not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
-    return value if value is None else str.__str__(value)
-
-
-def _unchanged(value: object) -> object:
-    return value
+        for attribute, sent in _JUDGED:
+            value = getattr(self, attribute)
+            if value is not None:
+                sent(attribute, value)
 
 
 # Each array of the function: the attribute it is made of, and what is sent for one.
-ARRAYS: Mapping[str, tuple[str, Callable[[Any], object]]] = {
-    "account_ids": ("account_id", _text),
+ARRAYS: Mapping[str, tuple[str, Callable[[str, Any], object]]] = {
+    "account_ids": ("account_id", text),
     "amounts": ("amount", bigint),
-    "types": ("type", _text),
-    "keys": ("key", _text),
-    "reference_ids": ("reference", _text),
+    "types": ("type", text),
+    "keys": ("key", text),
+    "reference_ids": ("reference", text),
     "metadata": ("metadata", jsonb),
-    "shortfalls": ("shortfall", _text),
-    "external_ids": ("external_id", _text),
+    "shortfalls": ("shortfall", text),
+    "external_ids": ("external_id", text),
     "ceiling_balances": ("ceiling_balance", bigint),
-    "expires_at": ("expires_at", _unchanged),
+    "expires_at": ("expires_at", instant),
     "priorities": ("priority", integer),
-    "codes": ("code", _text),
+    "codes": ("code", text),
     "quantities": ("quantities", numbers),
 }
+# What is sent is made of them once more, so the objects are only looked at.
+_JUDGED = (
+    *((name, sent) for name, sent in ARRAYS.values() if name not in {"metadata", "quantities"}),
+    ("quantities", exact),
+)
 
 
 def post_batch(items: Iterable[BatchItem], *, atomic: bool | None = None) -> Call[list[Posting]]:
@@ -100,7 +90,7 @@ def post_batch(items: Iterable[BatchItem], *, atomic: bool | None = None) -> Cal
     """
     batch = list(items)
     arrays = {
-        name: [sent(value) for value in map(attrgetter(attribute), batch)]
+        name: [sent(attribute, value) for value in map(attrgetter(attribute), batch)]
         for name, (attribute, sent) in ARRAYS.items()
     }
     required = {name: arrays.pop(name) for name in ("account_ids", "amounts", "types")}

@@ -39,7 +39,7 @@ def lots(
         "lots",
         {"account_id": account_id},
         include_closed=include_closed,
-        limit_count=bigint(limit_count),
+        limit_count=bigint("limit_count", limit_count),
     )
 
 

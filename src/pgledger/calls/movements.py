@@ -32,16 +32,16 @@ def add_transaction(
     """
     return posting(
         "add_transaction",
-        {"account_id": account_id, "amount": bigint(amount), "type": type},
+        {"account_id": account_id, "amount": bigint("amount", amount), "type": type},
         key=key,
         is_active=is_active,
-        ceiling_balance=bigint(ceiling_balance),
+        ceiling_balance=bigint("ceiling_balance", ceiling_balance),
         fail_insufficient_credits=fail_insufficient_credits,
         reference=reference,
         external_id=external_id,
-        metadata=jsonb(metadata),
+        metadata=jsonb("metadata", metadata),
         expires_at=instant("expires_at", expires_at),
-        priority=integer(priority),
+        priority=integer("priority", priority),
         raise_refusals=raise_refusals,
     )
 
@@ -64,10 +64,10 @@ def spend(
     """
     return posting(
         "spend",
-        {"account_id": account_id, "amount": bigint(amount)},
+        {"account_id": account_id, "amount": bigint("amount", amount)},
         key=key,
         reference=reference,
-        metadata=jsonb(metadata),
+        metadata=jsonb("metadata", metadata),
         shortfall=shortfall,
         raise_refusals=raise_refusals,
     )
@@ -95,15 +95,15 @@ def top_up(
     """
     return posting(
         "top_up",
-        {"account_id": account_id, "amount": bigint(amount)},
+        {"account_id": account_id, "amount": bigint("amount", amount)},
         key=key,
         is_active=is_active,
-        ceiling_balance=bigint(ceiling_balance),
+        ceiling_balance=bigint("ceiling_balance", ceiling_balance),
         reference=reference,
         external_id=external_id,
-        metadata=jsonb(metadata),
+        metadata=jsonb("metadata", metadata),
         expires_at=instant("expires_at", expires_at),
-        priority=integer(priority),
+        priority=integer("priority", priority),
         raise_refusals=raise_refusals,
     )
 
@@ -127,12 +127,12 @@ def grant_credits(
     """
     return posting(
         "grant_credits",
-        {"account_id": account_id, "amount": bigint(amount)},
+        {"account_id": account_id, "amount": bigint("amount", amount)},
         key=key,
         expires_at=instant("expires_at", expires_at),
-        priority=integer(priority),
+        priority=integer("priority", priority),
         reference=reference,
-        metadata=jsonb(metadata),
+        metadata=jsonb("metadata", metadata),
         raise_refusals=raise_refusals,
     )
 
@@ -156,8 +156,8 @@ def enable_transaction(
         "enable_transaction",
         {"account_id": account_id, "key": key},
         external_id=external_id,
-        metadata=jsonb(metadata),
-        amount=bigint(amount),
+        metadata=jsonb("metadata", metadata),
+        amount=bigint("amount", amount),
         raise_refusals=raise_refusals,
     )
 
@@ -196,11 +196,11 @@ def hold(
     """
     return posting(
         "hold",
-        {"account_id": account_id, "amount": bigint(amount)},
+        {"account_id": account_id, "amount": bigint("amount", amount)},
         key=key,
         expires_at=instant("expires_at", expires_at),
         reference=reference,
-        metadata=jsonb(metadata),
+        metadata=jsonb("metadata", metadata),
         raise_refusals=raise_refusals,
     )
 
@@ -222,8 +222,8 @@ def capture(
     return posting(
         "capture",
         {"account_id": account_id, "key": key},
-        amount=bigint(amount),
-        metadata=jsonb(metadata),
+        amount=bigint("amount", amount),
+        metadata=jsonb("metadata", metadata),
         raise_refusals=raise_refusals,
     )
 
@@ -265,12 +265,12 @@ def refund(
     return posting(
         "refund",
         {"account_id": account_id, "original_key": original_key},
-        amount=bigint(amount),
+        amount=bigint("amount", amount),
         key=key,
         external_id=external_id,
         fail_insufficient_credits=fail_insufficient_credits,
         reference=reference,
-        metadata=jsonb(metadata),
+        metadata=jsonb("metadata", metadata),
         raise_refusals=raise_refusals,
     )
 
@@ -296,10 +296,10 @@ def reverse_transaction(
     return posting(
         "reverse_transaction",
         {"account_id": account_id, "original_key": original_key},
-        amount=bigint(amount),
+        amount=bigint("amount", amount),
         key=key,
         reference=reference,
-        metadata=jsonb(metadata),
+        metadata=jsonb("metadata", metadata),
         extend=extend,
         raise_refusals=raise_refusals,
     )
@@ -326,10 +326,10 @@ def transfer(
         {
             "from_account_id": from_account_id,
             "to_account_id": to_account_id,
-            "amount": bigint(amount),
+            "amount": bigint("amount", amount),
         },
         key=key,
         reference=reference,
-        metadata=jsonb(metadata),
+        metadata=jsonb("metadata", metadata),
         raise_refusals=raise_refusals,
     )

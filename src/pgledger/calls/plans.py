@@ -34,10 +34,10 @@ def create_plan(
     return one(
         Plan,
         "create_plan",
-        {"code": code, "amount": bigint(amount), "period": period, "policy": policy},
+        {"code": code, "amount": bigint("amount", amount), "period": period, "policy": policy},
         anchor=anchor,
         time_zone=time_zone,
-        metadata=jsonb(metadata),
+        metadata=jsonb("metadata", metadata),
     )
 
 
@@ -110,7 +110,7 @@ def set_spending_cap(
         many(
             SpendingCap,
             "set_spending_cap",
-            {"account_id": account_id, "amount": bigint(amount)},
+            {"account_id": account_id, "amount": bigint("amount", amount)},
             period=period,
             time_zone=time_zone,
         )

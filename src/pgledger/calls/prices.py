@@ -35,10 +35,10 @@ def set_price(
     return one(
         PriceList,
         "set_price",
-        {"code": code, "prices": numbers(prices)},
+        {"code": code, "prices": numbers("prices", prices)},
         rounding=rounding,
         valid_from=instant("valid_from", valid_from),
-        metadata=jsonb(metadata),
+        metadata=jsonb("metadata", metadata),
     )
 
 
@@ -51,7 +51,7 @@ def price(code: str, quantities: Quantities, *, at: datetime | None = None) -> C
     return one(
         UsagePrice,
         "price",
-        {"code": code, "quantities": numbers(quantities)},
+        {"code": code, "quantities": numbers("quantities", quantities)},
         at=instant("at", at),
     )
 
@@ -76,10 +76,10 @@ def spend_usage(
     """
     return posting(
         "spend_usage",
-        {"account_id": account_id, "code": code, "quantities": numbers(quantities)},
+        {"account_id": account_id, "code": code, "quantities": numbers("quantities", quantities)},
         key=key,
         reference=reference,
-        metadata=jsonb(metadata),
+        metadata=jsonb("metadata", metadata),
         shortfall=shortfall,
         raise_refusals=raise_refusals,
     )
@@ -104,11 +104,11 @@ def hold_usage(
     """
     return posting(
         "hold_usage",
-        {"account_id": account_id, "code": code, "quantities": numbers(quantities)},
+        {"account_id": account_id, "code": code, "quantities": numbers("quantities", quantities)},
         key=key,
         expires_at=instant("expires_at", expires_at),
         reference=reference,
-        metadata=jsonb(metadata),
+        metadata=jsonb("metadata", metadata),
         raise_refusals=raise_refusals,
     )
 
@@ -133,9 +133,9 @@ def capture_usage(
     """
     return posting(
         "capture_usage",
-        {"account_id": account_id, "key": key, "quantities": numbers(quantities)},
+        {"account_id": account_id, "key": key, "quantities": numbers("quantities", quantities)},
         shortfall=shortfall,
-        metadata=jsonb(metadata),
+        metadata=jsonb("metadata", metadata),
         raise_refusals=raise_refusals,
     )
 
@@ -160,6 +160,6 @@ def list_prices(
         code=code,
         at=instant("at", at),
         include_past=include_past,
-        limit_count=bigint(limit_count),
+        limit_count=bigint("limit_count", limit_count),
         after_code=after_code,
     )

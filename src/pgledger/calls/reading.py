@@ -29,7 +29,7 @@ def check_credits(account_id: str, required: int) -> Call[bool]:
     """
     return scalar(
         "check_credits",
-        {"account_id": account_id, "required": bigint(required)},
+        {"account_id": account_id, "required": bigint("required", required)},
     )
 
 
@@ -79,8 +79,8 @@ def history(
         Transaction,
         "history",
         {"account_id": account_id},
-        limit_count=bigint(limit_count),
-        before_seq=bigint(before_seq),
+        limit_count=bigint("limit_count", limit_count),
+        before_seq=bigint("before_seq", before_seq),
         type=type,
     )
 
@@ -96,8 +96,8 @@ def usage_by_reference(
         ReferenceUsage,
         "usage_by_reference",
         {"account_id": account_id},
-        limit_count=bigint(limit_count),
-        before_seq=bigint(before_seq),
+        limit_count=bigint("limit_count", limit_count),
+        before_seq=bigint("before_seq", before_seq),
     )
 
 
