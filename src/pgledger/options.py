@@ -55,7 +55,8 @@ class Session:
             ) from error
         if server is None:
             raise CommandError(
-                'no database: run "pgledger up" or give --database-url', Exit.DATABASE
+                'no database: run "pgledger up", give --database-url or set PGLEDGER_DATABASE_URL',
+                Exit.DATABASE,
             )
         return server.url()
 
