@@ -17,10 +17,18 @@ import pytest
 from psycopg import errors as database_errors
 from psycopg.rows import dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 import pgledger
-from pgledger import AsyncBatcher, AsyncLedger, BatcherClosedError, Posting, embedded, migrate
+from pgledger import (
+    AsyncBatcher,
+    AsyncLedger,
+    BatcherClosedError,
+    Ledger,
+    Posting,
+    embedded,
+    migrate,
+)
 from tests.crowds import (
     AsyncFailsAfterCommit,
     AsyncLosesTheAnswer,
@@ -77,6 +85,26 @@ def test_a_connection_killed_in_the_middle_of_a_batch_is_told_to_each_of_its_cal
     assert not any(posting.replayed for posting in again)
     assert sorted(keys(funded)) == sorted(names)
     assert unsound(funded) == []
+
+
+def test_a_pool_that_tries_its_connections_spares_the_callers_those_that_died(
+    database_url: str, funded: Connection
+) -> None:
+    check = ConnectionPool.check_connection
+    with (
+        ConnectionPool(database_url, min_size=3, max_size=3, check=check, open=True) as pool,
+        Ledger(pool).batcher() as batcher,
+    ):
+        pool.wait(DEADLINE_SECONDS)
+        for n in range(3):
+            funded.execute(
+                """
+                select pg_terminate_backend(pid, 10000) from pg_stat_activity
+                where datname = current_database() and pid <> pg_backend_pid()
+                  and backend_type = 'client backend'
+                """
+            )
+            assert batcher.spend("u", 1, key=f"k{n}").seq == n + 2
 
 
 def test_each_caller_has_an_error_of_its_own_to_raise(
