@@ -72,6 +72,15 @@ def test_a_key_that_is_posted(rich: Ledger) -> None:
     assert words(rows) == ["ok", "replayed", "ok", "ok", "ok", "replayed"]
 
 
+def test_a_key_that_only_other_accounts_know_is_in_nobodys_way(rich: Ledger) -> None:
+    for account_id in "abcd":
+        ask(rich, "top_up", account_id=account_id, amount=9, key=f"k{account_id == 'a'}")
+        ask(rich, "hold", account_id=account_id, amount=1, key=f"h{account_id == 'a'}")
+    rows = post_batch(rich, spend(1, key="kFalse"), spend(2, key="hFalse"), spend(3))
+    assert words(rows) == ["ok"] * 3
+    assert in_order(rich)
+
+
 def test_what_the_sum_is_short_of(rich: Ledger) -> None:
     assert words(post_batch(rich, *spends(60, 41, 40, 1))) == ["ok", "LG001", "ok", "LG001"]
     assert words(post_batch(rich, *spends(50, 50, account_id="b"))) == ["ok", "ok"]
