@@ -83,7 +83,7 @@ class Batchers(LedgerMachine):
         assert raised == (refused[0] if atomic and refused else None)
         if raised is not None:
             self.accounts = before
-        for name in self.accounts:
+        for name in sorted({call.account for call in asked}):
             self.require_account(name)
 
     def require_answers(self, asked: list[Call], rows: list[Row], began: datetime) -> list[str]:
