@@ -584,9 +584,15 @@ def measure(url: str, scripts: Path, options: argparse.Namespace) -> int:
     compare_all(bench)
     bench_batches.compare_batches(bench, options.trace)
     written = costs(url)
+    written["wal_bytes_per_batch_item"] = round(bench_batches.wal_per_item(url, None), 1)
+    written["wal_bytes_per_keyed_batch_item"] = round(
+        bench_batches.wal_per_item(url, bench_batches.KEYS), 1
+    )
     print()
     print(f"HOT share of balance updates   {written['hot_update_share']:.2%}  goal 95%")
     print(f"WAL bytes per spend            {written['wal_bytes_per_spend']:.0f}")
+    print(f"WAL bytes per item of a batch  {written['wal_bytes_per_batch_item']:.0f}", end=" ")
+    print(f"(with a key {written['wal_bytes_per_keyed_batch_item']:.0f})")
     print(f"disk bytes per spend           {written['disk_bytes_per_spend']:.0f}", end=" ")
     print(f"(indexes {written['index_bytes_per_spend']:.0f})")
     result = {

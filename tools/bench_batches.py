@@ -144,6 +144,25 @@ def compare_batches(bench: "Bench", trace: Path | None) -> None:
     )
 
 
+def wal_per_item(url: str, keys: str | None, batches: int = 40) -> float:
+    """Count the WAL bytes of an item of a batch, after the pages are warm."""
+    script = batch_script(ANY_ACCOUNTS, keys)
+    position = b"select pg_current_wal_lsn() - '0/0'::pg_lsn"
+    with psycopg.connect(url, autocommit=True) as connection:
+
+        def run(times: int) -> float:
+            for _ in range(times):
+                named = script.replace(":k", str(uuid4().int % 10**18))
+                connection.execute(named.encode())
+            (row,) = connection.execute(position).fetchall()
+            return float(row[0])
+
+        connection.execute("checkpoint")
+        # Full-page images belong to checkpoints, not to movements: let the pages have theirs first.
+        before = run(2 * batches)
+        return (run(batches) - before) / (batches * ITEMS)
+
+
 async def spend_in_tasks(url: str, *, batched: bool) -> float:
     """Return how many spends a second 256 tasks make on one account, 20 each one after another."""
     spends = 20

@@ -438,8 +438,7 @@ def _literal(value: object) -> str:
         items = [str(item) for item in value]
         return f"'{{{','.join(items if len(items) <= SPELLED else [*items[:SPELLED], MORE])}}}'"
     if isinstance(value, Jsonb):
-        numbers = (f'"{unit}": {number}' for unit, number in value.obj.items())
-        return f"'{{{', '.join(numbers)}}}'"
+        return f"'{value.obj}'"
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int) else f"'{value}'"
