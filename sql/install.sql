@@ -51,6 +51,11 @@
 \ir schema/spending_caps.sql
 \ir schema/prices.sql
 \ir schema/auto_top_ups.sql
+\ir schema/top_ups.sql
+\ir schema/payments.sql
+\ir schema/refund_requests.sql
+\ir schema/account_identifiers.sql
+\ir schema/audit_log.sql
 \ir schema/events.sql
 
 -- Checks and rules.
@@ -135,6 +140,7 @@
 \ir functions/_lock_balance.sql
 \ir functions/_open_if_new.sql
 \ir functions/_emit.sql
+\ir functions/_audit.sql
 \ir functions/_tell_low.sql
 
 -- Where credits come from and go to: the pool and the lots.

@@ -9,7 +9,9 @@ create table if not exists pgledger.events (
   acked_at timestamptz,
   constraint events_pkey primary key (account_id, seq),
   constraint events_kind_known check (
-    kind in ('top_up_requested', 'low_balance', 'hold_expired', 'account_frozen'))
+    kind in (
+      'top_up_requested', 'low_balance', 'hold_expired', 'account_frozen', 'top_up_paid',
+      'top_up_failed', 'payment_unmatched', 'dispute_opened'))
 );
 
 create index if not exists events_unacked
@@ -23,7 +25,8 @@ comment on table pgledger.events is
   'acknowledged may be deleted; nothing refers to them.';
 comment on column pgledger.events.seq is '1, 2, 3 and so on per account, in commit order.';
 comment on column pgledger.events.kind is
-  'top_up_requested, low_balance, hold_expired or account_frozen.';
+  'top_up_requested, top_up_paid, top_up_failed, payment_unmatched, dispute_opened, low_balance, '
+  'hold_expired or account_frozen.';
 comment on column pgledger.events.payload is 'What happened, by kind; see claim_events.';
 comment on column pgledger.events.visible_at is
   'Not handed out before this instant: a claim moves it on by its visibility timeout.';

@@ -26,6 +26,9 @@ create unique index if not exists pending_transactions_external_id_once
   where external_id is not null;
 create index if not exists pending_transactions_open
   on pgledger.pending_transactions (account_id, expires_at) where status = 'PENDING';
+-- What was announced on a day, without the holds among it, which may be many.
+create index if not exists pending_transactions_announced
+  on pgledger.pending_transactions (account_id, created_at) where amount > 0;
 create index if not exists pending_transactions_due
   on pgledger.pending_transactions (expires_at)
   where status = 'PENDING' and expires_at is not null;

@@ -32,6 +32,40 @@ begin
     create type pgledger.price_rounding as enum ('CEIL', 'FLOOR', 'HALF_EVEN');
   end if;
 
+  if to_regtype('pgledger.payment_event_status') is null then
+    create type pgledger.payment_event_status as enum (
+      'RECEIVED', 'PROCESSED', 'IGNORED', 'FAILED'
+    );
+  end if;
+
+  if to_regtype('pgledger.payment_status') is null then
+    create type pgledger.payment_status as enum ('PROCESSING', 'FAILED', 'SUCCEEDED');
+  end if;
+
+  if to_regtype('pgledger.return_kind') is null then
+    create type pgledger.return_kind as enum ('REFUND', 'DISPUTE');
+  end if;
+
+  if to_regtype('pgledger.return_status') is null then
+    create type pgledger.return_status as enum (
+      'PENDING', 'SUCCEEDED', 'FAILED', 'OPEN', 'LOST', 'WON'
+    );
+  end if;
+
+  if to_regtype('pgledger.dispute_policy') is null then
+    create type pgledger.dispute_policy as enum ('FLAG', 'FREEZE', 'DEDUCT');
+  end if;
+
+  if to_regtype('pgledger.refund_request_status') is null then
+    create type pgledger.refund_request_status as enum ('PENDING', 'APPROVED', 'REJECTED');
+  end if;
+
+  if to_regtype('pgledger.identifier_kind') is null then
+    create type pgledger.identifier_kind as enum (
+      'EMAIL', 'UUID', 'INTEGER', 'CUSTOMER', 'PAYMENT_METHOD'
+    );
+  end if;
+
   if to_regtype('pgledger.posting') is null then
     create type pgledger.posting as (
       account_id text,
@@ -103,6 +137,61 @@ begin
       cost bigint,
       exact numeric,
       breakdown jsonb
+    );
+  end if;
+
+  if to_regtype('pgledger.payment_event') is null then
+    create type pgledger.payment_event as (
+      provider text,
+      event_id text,
+      type text,
+      status pgledger.payment_event_status,
+      attempts bigint,
+      error jsonb,
+      result jsonb,
+      occurred_at timestamptz,
+      received_at timestamptz,
+      processed_at timestamptz,
+      is_new boolean
+    );
+  end if;
+
+  if to_regtype('pgledger.payment') is null then
+    create type pgledger.payment as (
+      provider text,
+      payment_id text,
+      status pgledger.payment_status,
+      account_id text,
+      key text,
+      amount bigint,
+      paid bigint,
+      paid_currency text,
+      refunded bigint,
+      disputed bigint,
+      taken bigint,
+      reason text,
+      seq bigint,
+      created_at timestamptz,
+      updated_at timestamptz
+    );
+  end if;
+
+  if to_regtype('pgledger.charge') is null then
+    create type pgledger.charge as (
+      account_id text,
+      key text,
+      amount bigint,
+      status text,
+      replayed boolean,
+      reference text,
+      price bigint,
+      price_currency text,
+      attempt bigint,
+      claims bigint,
+      idempotency_key text,
+      customer text,
+      payment_method text,
+      created_at timestamptz
     );
   end if;
 
@@ -272,6 +361,82 @@ comment on column pgledger.usage_price.cost is 'Whole minor units.';
 comment on column pgledger.usage_price.exact is 'The sum over all units before it is rounded.';
 comment on column pgledger.usage_price.breakdown is
   'By unit: quantity, credits_per_unit, and credits, their product; exact numbers.';
+
+comment on type pgledger.payment_event_status is
+  'RECEIVED is not processed yet; PROCESSED had its effect; IGNORED has none; FAILED had none, and '
+  'may be processed again.';
+comment on type pgledger.payment_status is
+  'PROCESSING until the provider tells; FAILED may still be paid; SUCCEEDED is final.';
+comment on type pgledger.return_kind is
+  'A REFUND is given back by us; a DISPUTE is taken back by the payer''s bank.';
+comment on type pgledger.return_status is
+  'A refund is PENDING, SUCCEEDED or FAILED; a dispute is OPEN, LOST (the payer has the money) or '
+  'WON.';
+comment on type pgledger.dispute_policy is
+  'What an open dispute does to its account: FLAG only tells, FREEZE freezes it, DEDUCT takes the '
+  'credits at once. A lost one always takes them.';
+comment on type pgledger.refund_request_status is
+  'PENDING waits for a decision; APPROVED took the credits; REJECTED changed nothing.';
+comment on type pgledger.identifier_kind is
+  'What names an account elsewhere: an EMAIL, a UUID, an INTEGER of an application, the '
+  'provider''s CUSTOMER and PAYMENT_METHOD.';
+
+comment on type pgledger.payment_event is
+  'An event of the provider as record_payment_event and process_payment_event answer it.';
+comment on column pgledger.payment_event.event_id is 'The provider''s id of the event.';
+comment on column pgledger.payment_event.attempts is 'How often it was processed.';
+comment on column pgledger.payment_event.error is
+  'Why the last attempt failed: sqlstate and message; else null.';
+comment on column pgledger.payment_event.result is
+  'What it did, one element per fact in it; null until it is PROCESSED.';
+comment on column pgledger.payment_event.occurred_at is
+  'When it happened, by the provider''s clock.';
+comment on column pgledger.payment_event.received_at is 'When it came first.';
+comment on column pgledger.payment_event.processed_at is 'When it was processed last.';
+comment on column pgledger.payment_event.is_new is
+  'Whether this call is the first to tell of it.';
+
+comment on type pgledger.payment is
+  'What is known of a payment, and what it did.';
+comment on column pgledger.payment.payment_id is
+  'The provider''s id of the payment; the external_id of its top-up.';
+comment on column pgledger.payment.key is 'The key of the top-up.';
+comment on column pgledger.payment.amount is 'The credits that were bought, minor units.';
+comment on column pgledger.payment.paid is
+  'What was paid, in the smallest unit of paid_currency.';
+comment on column pgledger.payment.paid_currency is 'The currency of the money, such as usd.';
+comment on column pgledger.payment.refunded is
+  'What was refunded of it, in the smallest unit of paid_currency.';
+comment on column pgledger.payment.disputed is
+  'What is disputed, or was lost in a dispute, in the smallest unit of paid_currency.';
+comment on column pgledger.payment.taken is
+  'The credits that refunds and disputes have taken back, minor units.';
+comment on column pgledger.payment.reason is
+  'Why it failed, or why it could not be credited; else null.';
+comment on column pgledger.payment.seq is
+  'Which transaction of the account it became; null until it is credited.';
+comment on column pgledger.payment.updated_at is 'When it changed last.';
+
+comment on type pgledger.charge is
+  'What the provider is to be asked for: a checkout for a top-up, or a charge for an auto-top-up.';
+comment on column pgledger.charge.key is 'The key of the top-up that is announced.';
+comment on column pgledger.charge.amount is 'The credits to be bought, minor units.';
+comment on column pgledger.charge.status is
+  'Of the announced top-up: PENDING, or on a repeat POSTED, CANCELLED or EXPIRED.';
+comment on column pgledger.charge.price is
+  'The money, in the smallest unit of price_currency; null for an auto-top-up, which the worker '
+  'prices.';
+comment on column pgledger.charge.price_currency is 'The currency of the money, such as usd.';
+comment on column pgledger.charge.attempt is
+  'How often the provider has declined it before; 0 for a checkout.';
+comment on column pgledger.charge.claims is
+  'How often it was claimed, this time included: above 1 it may have been charged before.';
+comment on column pgledger.charge.idempotency_key is
+  'What the provider must know the charge by: the same for the same account, key and attempt.';
+comment on column pgledger.charge.customer is
+  'The CUSTOMER that is linked to the account, the latest of several; else null.';
+comment on column pgledger.charge.payment_method is
+  'The PAYMENT_METHOD that is linked to the account, the latest of several; else null.';
 
 comment on type pgledger._request is
   'One movement as a verb asks for it, checked and judged by the private functions. Private.';
