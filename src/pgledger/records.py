@@ -387,6 +387,32 @@ class ReferenceUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class Charge:
+    """What a provider is to be asked for: a checkout for a top-up, a charge for an auto-top-up.
+
+    ``amount`` is credits, ``price`` money in the smallest unit of ``price_currency``: None for an
+    auto-top-up, which the worker prices. ``attempt`` counts the declines before, ``claims`` how
+    often it was claimed: above 1 it may have been charged before. ``idempotency_key`` is what the
+    provider must know it by.
+    """
+
+    account_id: str
+    key: str
+    amount: int
+    status: TransactionStatus
+    replayed: bool
+    reference: str | None
+    price: int | None
+    price_currency: str | None
+    attempt: int
+    claims: int
+    idempotency_key: str
+    customer: str | None
+    payment_method: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Disagreement:
     """One finding of verify(): what the rest of the record says, and what stands there."""
 
