@@ -80,7 +80,7 @@ class Time(LedgerMachine):
             self.db.execute(
                 "alter table pgledger.transactions disable trigger transactions_append_only"
             )
-            for table in sorted({row["table_name"] for row in times} - {"events"}):
+            for table in sorted({row["table_name"] for row in times} - {"audit_log", "events"}):
                 columns = [row["column_name"] for row in times if row["table_name"] == table]
                 older = ", ".join(f"{column} = {column} - %(by)s" for column in columns)
                 update = f"update pgledger.{table} set {older} where account_id = %(id)s"

@@ -213,6 +213,7 @@ where c.relnamespace = 'pgledger'::regnamespace and a.atttypid = 'timestamptz'::
 group by 1
 """
 
+APPEND_ONLY = ("transactions", "audit_log")
 
 _LIST_OF_USAGE_MOVED = """
 set usage = usage || jsonb_build_object('valid_from', pgledger._utc(
@@ -224,7 +225,8 @@ where usage is not null
 def let_pass(db: Ledger, how_long: str) -> None:
     """Let time pass: all that is recorded, or is to come, is that much earlier."""
     given = {"how_long": how_long}
-    db.execute("alter table pgledger.transactions disable trigger transactions_append_only")
+    for table in APPEND_ONLY:
+        db.execute(f"alter table pgledger.{table} disable trigger {table}_append_only")
     db.execute("alter table pgledger.prices drop constraint prices_list_known")
     for row in db.execute(_TIMES).fetchall():
         db.execute(f"update pgledger.{row['table']} set {row['moved']}", given)
@@ -235,7 +237,8 @@ def let_pass(db: Ledger, how_long: str) -> None:
         " foreign key (code, valid_from) references pgledger.price_lists (code, valid_from)"
         " on delete cascade"
     )
-    db.execute("alter table pgledger.transactions enable always trigger transactions_append_only")
+    for table in APPEND_ONLY:
+        db.execute(f"alter table pgledger.{table} enable always trigger {table}_append_only")
 
 
 def journal(db: Ledger, account_id: str = "a") -> list[tuple[str, int]]:
