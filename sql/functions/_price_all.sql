@@ -7,18 +7,11 @@ declare
   v_now timestamptz := clock_timestamp();
   v_usage jsonb;
   v_cost bigint;
-  v_place bigint;
 begin
-  for v_place in
-    select r.place
-    from unnest(requests) with ordinality r (
-      account_id, amount, type, key, announced, ceiling_balance, shortfall, reference, external_id,
-      metadata, raise_refusals, expires_at, original_seq, counterparty, counterparty_seq, released,
-      credits_expire_at, priority, extend, usage, place)
-    where r.usage is not null and r.amount is null
-  loop
+  for v_place in 1 .. cardinality(requests) loop
     v_usage := v_requests[v_place].usage;
-    continue when not pgledger._is_usage(v_usage ->> 'code', v_usage -> 'quantities');
+    continue when v_requests[v_place].amount is not null
+      or not pgledger._is_usage(v_usage ->> 'code', v_usage -> 'quantities');
     select p.cost, p.usage into v_cost, v_usage
     from pgledger._priced(v_usage ->> 'code', v_usage -> 'quantities', v_now) p;
     v_requests[v_place].amount := -v_cost;

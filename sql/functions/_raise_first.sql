@@ -6,15 +6,12 @@ declare
   v_code text;
   v_error jsonb;
 begin
-  select a.item, a.refusal, a.error into v_item, v_code, v_error
-  from (
-    select u.refusal, u.error, u.item
-    from unnest(answers) with ordinality u (
-      account_id, key, seq, type, amount, requested_amount, running_balance, balance, available,
-      status, replayed, refusal, created_at, error, item)
-  ) a
-  where a.refusal is not null
-  order by a.item
+  select u.item, u.refusal, u.error into v_item, v_code, v_error
+  from unnest(answers) with ordinality u (
+    account_id, key, seq, type, amount, requested_amount, running_balance, balance, available,
+    status, replayed, refusal, created_at, error, item)
+  where u.refusal is not null
+  order by u.item
   limit 1;
 
   if found then

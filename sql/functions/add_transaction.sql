@@ -39,7 +39,6 @@ begin
       'REFUSE', add_transaction.raise_refusals, null);
   end if;
 
-
   v_request := pgledger._asked(
     add_transaction.account_id, add_transaction.amount, add_transaction.type, add_transaction.key,
     case when add_transaction.fail_insufficient_credits is false then 'FORCE' else 'REFUSE' end,
