@@ -175,6 +175,14 @@
 \ir functions/_conflict.sql
 \ir functions/_lock_account.sql
 
+-- Who is who.
+\ir functions/_is_placeholder.sql
+\ir functions/_identifier_kind.sql
+\ir functions/_identifier_value.sql
+\ir functions/_checked_identifier.sql
+\ir functions/_is_known.sql
+\ir functions/_link.sql
+
 -- Posting.
 \ir functions/_same_lot.sql
 \ir functions/_replay.sql

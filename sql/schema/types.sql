@@ -66,6 +66,15 @@ begin
     );
   end if;
 
+  if to_regtype('pgledger.resolved_account') is null then
+    create type pgledger.resolved_account as (
+      account_id text,
+      kind pgledger.identifier_kind,
+      value text,
+      opened boolean
+    );
+  end if;
+
   if to_regtype('pgledger.posting') is null then
     create type pgledger.posting as (
       account_id text,
@@ -380,6 +389,12 @@ comment on type pgledger.refund_request_status is
 comment on type pgledger.identifier_kind is
   'What names an account elsewhere: an EMAIL, a UUID, an INTEGER of an application, the '
   'provider''s CUSTOMER and PAYMENT_METHOD.';
+
+comment on type pgledger.resolved_account is
+  'Whose an identifier is, as resolve_account answers it.';
+comment on column pgledger.resolved_account.kind is 'What the identifier was taken for.';
+comment on column pgledger.resolved_account.value is 'The identifier in its normal form.';
+comment on column pgledger.resolved_account.opened is 'Whether this call opened the account.';
 
 comment on type pgledger.payment_event is
   'An event of the provider as record_payment_event and process_payment_event answer it.';
