@@ -278,6 +278,10 @@
 \ir functions/capture_usage.sql
 \ir functions/list_prices.sql
 
+-- Payments.
+\ir functions/_lock_payment.sql
+\ir functions/_payment_told.sql
+
 -- Auto-top-up, the outbox, and housekeeping.
 \ir functions/_store_auto_top_up.sql
 \ir functions/set_auto_top_up.sql

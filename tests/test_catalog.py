@@ -445,12 +445,12 @@ def test_the_sql_reads_as_agreed(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_updates_and_deletes_are_of_one_account_or_code_and_compute_nothing_volatile(
+def test_updates_and_deletes_are_of_one_account_code_or_payment_and_compute_nothing_volatile(
     file: Path,
 ) -> None:
     changes = r"^\s*((?:update|delete from) pgledger\.\w+ .*?;)"
     for written in re.findall(changes, STATEMENTS[file], re.MULTILINE | re.DOTALL):
-        assert re.search(r"where \w+\.(account_id|code) = ", written), written
+        assert re.search(r"where \w+\.(account_id|code|provider) = ", written), written
         assert not re.search(r"clock_timestamp|gen_random_uuid|statement_timestamp", written)
 
 

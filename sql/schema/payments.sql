@@ -43,18 +43,22 @@ create table if not exists pgledger.payments (
   paid bigint,
   paid_currency text,
   refunded bigint not null default 0,
+  customer text,
   status pgledger.payment_status not null default 'PROCESSING',
   reason text,
   seq bigint,
   occurred_at timestamptz,
   created_at timestamptz not null,
   updated_at timestamptz not null,
-  constraint payments_pkey primary key (provider, payment_id)
+  constraint payments_pkey primary key (provider, payment_id),
+  constraint payments_credited_once_paid
+    check (seq is null or (status = 'SUCCEEDED' and account_id is not null))
 );
 
 create index if not exists payments_unmatched
   on pgledger.payments (created_at) where status = 'SUCCEEDED' and seq is null;
-create index if not exists payments_of_account on pgledger.payments (account_id, seq);
+-- A top-up is of one payment: who pays twice has paid twice.
+create unique index if not exists payments_of_account on pgledger.payments (account_id, seq);
 create index if not exists payments_created on pgledger.payments (created_at);
 
 comment on table pgledger.payments is
@@ -70,6 +74,8 @@ comment on column pgledger.payments.paid is
 comment on column pgledger.payments.paid_currency is 'The currency of the money, such as usd.';
 comment on column pgledger.payments.refunded is
   'The most the provider told was refunded in all, in the smallest unit of paid_currency.';
+comment on column pgledger.payments.customer is
+  'The provider''s CUSTOMER who paid; null while unknown.';
 comment on column pgledger.payments.reason is
   'Why it failed, or why it could not be credited; else null.';
 comment on column pgledger.payments.seq is

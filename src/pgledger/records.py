@@ -29,7 +29,23 @@ AutoTopUpMode = Literal["INTENT", "INSTANT"]
 PriceRounding = Literal["CEIL", "FLOOR", "HALF_EVEN"]
 RefillPolicy = Literal["ADD", "TOP_UP_TO", "RESET"]
 PlanAnchor = Literal["CALENDAR", "ACCOUNT"]
-EventKind = Literal["top_up_requested", "low_balance", "hold_expired", "account_frozen"]
+EventKind = Literal[
+    "top_up_requested",
+    "low_balance",
+    "hold_expired",
+    "account_frozen",
+    "top_up_paid",
+    "top_up_failed",
+    "payment_unmatched",
+    "dispute_opened",
+]
+PaymentEventStatus = Literal["RECEIVED", "PROCESSED", "IGNORED", "FAILED"]
+PaymentStatus = Literal["PROCESSING", "FAILED", "SUCCEEDED"]
+ReturnKind = Literal["REFUND", "DISPUTE"]
+ReturnStatus = Literal["PENDING", "SUCCEEDED", "FAILED", "OPEN", "LOST", "WON"]
+RefundStatus = Literal["PENDING", "SUCCEEDED", "FAILED"]
+DisputeStatus = Literal["OPEN", "LOST", "WON"]
+DisputePolicy = Literal["FLAG", "FREEZE", "DEDUCT"]
 
 # A period comes as words that PostgreSQL reads again, such as "1 month": psycopg would make 30 days
 # of a month.
@@ -410,6 +426,87 @@ class Charge:
     customer: str | None
     payment_method: str | None
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentEvent:
+    """An event of the provider, and what became of it.
+
+    ``error`` is the sqlstate and the message of the last attempt where that FAILED, ``result`` has
+    an element per fact in the event, what it did. ``is_new`` says that nobody told of it before.
+    """
+
+    provider: str
+    event_id: str
+    type: str
+    status: PaymentEventStatus
+    attempts: int
+    error: Mapping[str, Any] | None = field(hash=False)
+    result: list[Any] | None = field(hash=False)
+    occurred_at: datetime | None
+    received_at: datetime
+    processed_at: datetime | None
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPaymentEvent:
+    """An event of the provider with its ``payload``, verbatim, which may hold personal data."""
+
+    provider: str
+    event_id: str
+    type: str
+    payload: str
+    status: PaymentEventStatus
+    attempts: int
+    error: Mapping[str, Any] | None = field(hash=False)
+    result: list[Any] | None = field(hash=False)
+    occurred_at: datetime | None
+    received_at: datetime
+    processed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """What is known of a payment at the provider, and what it did.
+
+    ``amount`` and ``taken`` are credits: what was bought, and what refunds and disputes have taken
+    back. ``paid``, ``refunded`` and ``disputed`` are money in the smallest unit of
+    ``paid_currency``. ``seq`` is the transaction it became: a payment that SUCCEEDED without one is
+    unmatched, and ``reason`` says why.
+    """
+
+    provider: str
+    payment_id: str
+    status: PaymentStatus
+    account_id: str | None
+    key: str | None
+    amount: int | None
+    paid: int | None
+    paid_currency: str | None
+    refunded: int
+    disputed: int
+    taken: int
+    reason: str | None
+    seq: int | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CardCheck:
+    """A card that was put on file, and the credits that are given for it, where there are any.
+
+    ``key``, ``seq`` and ``amount`` are None where none were; ``replayed`` says that they were given
+    before. ``balance`` is the account's now.
+    """
+
+    account_id: str
+    key: str | None
+    seq: int | None
+    amount: int | None
+    balance: int
+    replayed: bool
 
 
 @dataclass(frozen=True, slots=True)
