@@ -1,0 +1,1 @@
+"""Stripe: its webhooks, its checkout, and charges without the payer."""
