@@ -259,6 +259,25 @@
 \ir functions/revoke_lot.sql
 \ir functions/transfer.sql
 
+-- Money that goes back: refunds and disputes of payments.
+\ir functions/_check_label.sql
+\ir functions/_check_return.sql
+\ir functions/_is_in_effect.sql
+\ir functions/_store_return.sql
+\ir functions/_told_refunds.sql
+\ir functions/_own_refunds.sql
+\ir functions/_return_targets.sql
+\ir functions/_move_return.sql
+\ir functions/_level_returns.sql
+\ir functions/_store_status.sql
+\ir functions/_frozen_by_disputes.sql
+\ir functions/_freeze_disputed.sql
+\ir functions/_settle_returns.sql
+\ir functions/_return_told.sql
+\ir functions/_tell_dispute.sql
+\ir functions/record_payment_refund.sql
+\ir functions/record_dispute.sql
+
 -- Plans and spending caps.
 \ir functions/_allowance.sql
 \ir functions/_expire_allowance.sql
@@ -329,6 +348,8 @@
 \ir functions/_verify_caps.sql
 \ir functions/_usage_sum.sql
 \ir functions/_verify_usage.sql
+\ir functions/_verify_returns.sql
+\ir functions/_verify_subjects.sql
 \ir functions/_verify_guard.sql
 \ir functions/verify.sql
 

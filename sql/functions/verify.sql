@@ -10,25 +10,9 @@ begin atomic
       then pgledger._checked_account(verify.account_id) end as account_id
     where verify.account_id is not null
     union
-    select t.account_id from pgledger.transactions t where verify.account_id is null
-    union
-    select p.account_id from pgledger.pending_transactions p where verify.account_id is null
-    union
-    select b.account_id from pgledger.balances b where verify.account_id is null
-    union
-    select a.account_id from pgledger.accounts a where verify.account_id is null
-    union
-    select u.account_id from pgledger.auto_top_ups u where verify.account_id is null
-    union
-    select l.account_id from pgledger.lots l where verify.account_id is null
-    union
-    select d.account_id from pgledger.draws d where verify.account_id is null
-    union
-    select r.account_id from pgledger.reservations r where verify.account_id is null
-    union
-    select n.account_id from pgledger.account_plans n where verify.account_id is null
-    union
-    select c.account_id from pgledger.spending_caps c where verify.account_id is null
+    select a.account_id
+    from pgledger._verify_subjects() a (account_id)
+    where verify.account_id is null
   )
   select s.account_id, v.rule, v.seq, v.key, v.expected, v.found
   from subjects s
@@ -60,6 +44,8 @@ begin atomic
     select c.* from pgledger._verify_caps(s.account_id) c
     union all
     select g.* from pgledger._verify_usage(s.account_id) g
+    union all
+    select w.* from pgledger._verify_returns(s.account_id) w
   ) v
   union all
   select null, g.rule, null, null, g.expected, g.found

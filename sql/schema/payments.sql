@@ -96,7 +96,9 @@ create table if not exists pgledger.payment_returns (
   request_key text,
   taken bigint not null default 0,
   movements bigint not null default 0,
-  froze boolean not null default false,
+  refund_seqs bigint[] not null default '{}',
+  own_seq bigint,
+  froze_at timestamptz,
   occurred_at timestamptz,
   created_at timestamptz not null,
   updated_at timestamptz not null,
@@ -123,7 +125,14 @@ comment on column pgledger.payment_returns.request_key is
 comment on column pgledger.payment_returns.taken is
   'The credits it has taken from the account, less what it gave back, minor units.';
 comment on column pgledger.payment_returns.movements is 'How many movements it made.';
-comment on column pgledger.payment_returns.froze is 'Whether this dispute froze the account.';
+comment on column pgledger.payment_returns.refund_seqs is
+  'The seqs of the debits that took for it.';
+comment on column pgledger.payment_returns.own_seq is
+  'The seq of the debit that the application or a refund request posted for it, as long as it '
+  'stands; else null.';
+comment on column pgledger.payment_returns.froze_at is
+  'When this dispute froze the account, or found it frozen by another; -infinity: it did not; '
+  'null: it had no account to freeze yet, or is none that freezes.';
 comment on column pgledger.payment_returns.occurred_at is
   'When what is known last happened, by the provider''s clock.';
 comment on column pgledger.payment_returns.updated_at is 'When this row changed last.';

@@ -1,0 +1,53 @@
+create or replace function pgledger._own_refunds(payment pgledger.payments) returns void
+language plpgsql
+as $$
+#variable_conflict use_column
+begin
+  update pgledger.payment_returns r
+  set own_seq = o.seq, refund_seqs = r.refund_seqs || o.seq
+  from (
+    -- One debit counts for one of them: that with its id before one of its request.
+    select distinct on (f.seq) f.seq, n.return_id
+    from pgledger.payment_returns n
+    cross join lateral (
+      select t.seq, 1 as place
+      from pgledger.transactions t
+      where t.account_id = payment.account_id and t.external_id = n.return_id
+        and t.amount < 0 and t.type <> 'TRANSFER'
+      union all
+      select t.seq, 2
+      from pgledger.transactions t
+      where t.account_id = payment.account_id and t.key = n.request_key
+        and t.original_seq = payment.seq
+    ) f
+    where n.provider = payment.provider and n.payment_id = payment.payment_id
+      and n.own_seq is null
+      and not exists (
+        select from pgledger.payment_returns x
+        where x.provider = payment.provider and x.payment_id = payment.payment_id
+          and f.seq = any (x.refund_seqs))
+    order by f.seq, f.place, not pgledger._is_in_effect(n.status, n.policy), n.return_id
+  ) o
+  where r.provider = payment.provider and r.return_id = o.return_id;
+
+  -- From the journal, because an application may have reversed what it posted itself.
+  update pgledger.payment_returns r
+  set taken = o.left_over
+  from (
+    select n.return_id,
+      coalesce(sum(pgledger._original_left(payment.account_id, s.seq)), 0)::bigint as left_over
+    from pgledger.payment_returns n
+    left join lateral unnest(n.refund_seqs) s (seq) on true
+    where n.provider = payment.provider and n.payment_id = payment.payment_id
+    group by n.return_id
+  ) o
+  where r.provider = payment.provider and r.return_id = o.return_id and r.taken <> o.left_over;
+end;
+$$;
+
+comment on function pgledger._own_refunds(pgledger.payments) is
+  'Finds what the application itself has taken for the refunds and disputes of a payment: the '
+  'debit with the provider''s id, or that of the refund request. Only under the locks of the '
+  'payment and the balance row. Private.';
+
+revoke all on function pgledger._own_refunds(pgledger.payments) from public;
