@@ -141,6 +141,7 @@
 \ir functions/_open_if_new.sql
 \ir functions/_emit.sql
 \ir functions/_audit.sql
+\ir functions/_audited.sql
 \ir functions/_tell_low.sql
 
 -- Where credits come from and go to: the pool and the lots.
@@ -174,6 +175,7 @@
 \ir functions/_refuse_price.sql
 \ir functions/_conflict.sql
 \ir functions/_lock_account.sql
+\ir functions/_require_empty.sql
 
 -- Who is who.
 \ir functions/_is_placeholder.sql
@@ -327,6 +329,7 @@
 \ir functions/explain_balance.sql
 \ir functions/get_auto_top_up.sql
 \ir functions/list_events.sql
+\ir functions/list_audit.sql
 \ir functions/list_plans.sql
 \ir functions/_allowance_left.sql
 \ir functions/get_plan.sql

@@ -29,12 +29,15 @@ union all select 'plan', x::text from pgledger.plans x
 union all select 'plan of an account', x::text from pgledger.account_plans x
 union all select 'price', x::text from pgledger.prices x
 union all select 'price list', x::text from pgledger.price_lists x
+union all select 'refund request', x::text from pgledger.refund_requests x
 union all select 'reservation', x::text from pgledger.reservations x
 union all select 'transaction', x::text from pgledger.transactions x
 order by 1, 2
 """
+_AUDITED = "union all select 'audited', x::text from pgledger.audit_log x\norder by"
+_TRACES = _EVERYTHING.replace("order by", _AUDITED)
 # A posting that was taken back leaves its mark here, and nowhere else.
-_EVERYTHING_BUT_UPDATED_AT = _EVERYTHING.replace("to_jsonb(x)", "(to_jsonb(x) - 'updated_at')")
+_TRACES_BUT_UPDATED_AT = _TRACES.replace("to_jsonb(x)", "(to_jsonb(x) - 'updated_at')")
 
 
 def ask_all(db: Ledger, function: str, **given: object) -> list[DictRow]:
@@ -60,13 +63,18 @@ def value(db: Ledger, function: str, **given: object) -> Any:  # noqa: ANN401 - 
 
 
 def everything(db: Ledger) -> list[DictRow]:
-    """Return all that the ledger's tables hold."""
+    """Return all that the tables hold, but for the audit log, which a setter always writes."""
     return db.execute(_EVERYTHING).fetchall()
+
+
+def traces(db: Ledger) -> list[DictRow]:
+    """Return all that the ledger's tables hold."""
+    return db.execute(_TRACES).fetchall()
 
 
 def refused(db: Ledger, sqlstate: str, function: str, **given: object) -> dict[str, Any]:
     """Require a refusal in words that leaves no trace, and return the values in its detail."""
-    before = everything(db)
+    before = traces(db)
     with pytest.raises(psycopg.Error) as caught:
         ask_all(db, function, **given)
     said = caught.value.diag
@@ -77,13 +85,13 @@ def refused(db: Ledger, sqlstate: str, function: str, **given: object) -> dict[s
     assert said.message_detail
     details = json.loads(said.message_detail)
     assert isinstance(details, dict)
-    assert everything(db) == before
+    assert traces(db) == before
     return details
 
 
 def refused_as_row(db: Ledger, sqlstate: str, function: str, **given: object) -> DictRow:
     """Require a refusal answered as a row that leaves no trace, and return the row."""
-    before = _everything_but_updated_at(db)
+    before = _traces_but_updated_at(db)
     row = ask(db, function, **given, raise_refusals=False)
     assert (row["status"], row["refusal"], row["replayed"]) == ("REFUSED", sqlstate, False)
     assert (row["seq"], row["running_balance"], row["created_at"]) == (None, None, None)
@@ -91,22 +99,22 @@ def refused_as_row(db: Ledger, sqlstate: str, function: str, **given: object) ->
     assert row["error"].keys() == {"message", "detail", "hint"}
     assert None not in row["error"].values()
     assert row["account_id"] == given.get("account_id", given.get("from_account_id"))
-    assert _everything_but_updated_at(db) == before
+    assert _traces_but_updated_at(db) == before
     return row
 
 
 def replayed(db: Ledger, function: str, **given: object) -> DictRow:
     """Require an answer of a repeat that changes nothing."""
-    before = _everything_but_updated_at(db)
+    before = _traces_but_updated_at(db)
     row = ask(db, function, **given)
     assert row["replayed"] is True
     assert row["refusal"] is None
-    assert _everything_but_updated_at(db) == before
+    assert _traces_but_updated_at(db) == before
     return row
 
 
-def _everything_but_updated_at(db: Ledger) -> list[DictRow]:
-    return db.execute(_EVERYTHING_BUT_UPDATED_AT).fetchall()
+def _traces_but_updated_at(db: Ledger) -> list[DictRow]:
+    return db.execute(_TRACES_BUT_UPDATED_AT).fetchall()
 
 
 def write_history(

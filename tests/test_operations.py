@@ -116,9 +116,16 @@ def test_an_auto_top_up_is_set_asked_for_and_settled(ledger: Ledger) -> None:
     ledger.top_up("u", 100)
     assert ledger.get_auto_top_up("u") is None
     assert ledger.check_auto_top_up("u") is None
-    limits = {"daily_count_limit": 3, "daily_amount_limit": 900, "monthly_count_limit": 9}
     settings = ledger.set_auto_top_up(
-        "u", 50, 200, mode="INTENT", enabled=True, monthly_amount_limit=5000, **limits
+        "u",
+        50,
+        200,
+        mode="INTENT",
+        enabled=True,
+        daily_count_limit=3,
+        daily_amount_limit=900,
+        monthly_count_limit=9,
+        monthly_amount_limit=5000,
     )
     assert (settings.threshold, settings.amount, settings.waiting_for) == (50, 200, None)
     assert (settings.monthly_amount_limit, settings.daily_amount_limit) == (5000, 900)
@@ -153,6 +160,32 @@ def test_events_are_listed_claimed_and_acknowledged(ledger: Ledger) -> None:
     assert [event.kind for event in ledger.claim_events()] == ["account_frozen"]
     assert ledger.list_events("u")[1].acked_at is not None
     assert ledger.set_low_balance_level("u").low_balance_level is None
+
+
+def test_who_did_what_is_told(ledger: Ledger) -> None:
+    ledger.top_up("u", 100, key="paid")
+    ledger.spend("u", 10, key="s")
+    ledger.grant_credits("u", 5, key="lot", priority=1)
+    acts = {
+        "set_account_status": ledger.set_account_status("u", "OPEN", actor="ada"),
+        "set_limits": ledger.set_limits("u", min_balance=-1, actor="ada"),
+        "set_low_balance_level": ledger.set_low_balance_level("u", 3, actor="ada"),
+        "set_auto_top_up": ledger.set_auto_top_up("u", 1, 1, actor="ada"),
+        "create_plan": ledger.create_plan("p", 1, "1 day", "ADD", actor="ada"),
+        "assign_plan": ledger.assign_plan("u", "p", actor="ada"),
+        "clear_plan": ledger.clear_plan("u", actor="ada"),
+        "set_spending_cap": ledger.set_spending_cap("u", 100, actor="ada"),
+        "set_price": ledger.set_price("m", {"in": 1}, actor="ada"),
+        "refund": ledger.refund("u", "paid", 10, actor="ada"),
+        "reverse_transaction": ledger.reverse_transaction("u", "s", actor="ada"),
+        "revoke_lot": ledger.revoke_lot("u", "lot", actor="ada"),
+    }
+    told = ledger.list_audit(actor="ada")
+    assert [entry.act for entry in told] == list(acts)[::-1]
+    (older,) = ledger.list_audit(
+        "u", act="set_limits", before_at=told[0].created_at, before_id=told[0].id, limit_count=1
+    )
+    assert (older.account_id, older.arguments) == ("u", {"min_balance": -1})
 
 
 def test_what_is_due_is_closed(ledger: Ledger) -> None:

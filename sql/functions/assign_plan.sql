@@ -3,7 +3,8 @@ create or replace function pgledger.assign_plan(
   plan text,
   starts_at timestamptz default null,
   at_once boolean default false,
-  expire_allowance boolean default false
+  expire_allowance boolean default false,
+  actor text default null
 ) returns pgledger.account_plans
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -48,19 +49,26 @@ begin
   select p.* into strict v_on
   from pgledger.account_plans p
   where p.account_id = v_account.account_id;
+  perform pgledger._audit(
+    v_account.account_id, 'assign_plan', assign_plan.actor collate "default",
+    jsonb_build_object(
+      'plan', assign_plan.plan,
+      'starts_at', assign_plan.starts_at,
+      'at_once', assign_plan.at_once,
+      'expire_allowance', assign_plan.expire_allowance));
   return v_on;
 end;
 $$;
 
-comment on function pgledger.assign_plan(text, text, timestamptz, boolean, boolean) is
+comment on function pgledger.assign_plan(text, text, timestamptz, boolean, boolean, text) is
   'Puts an account on a plan, grants what that makes due now, and answers with the assignment. On '
   'no plan yet it begins at starts_at (default: now); one in the past only says where the periods '
   'of an ACCOUNT plan are counted from, and grants the period that holds now; one in the future '
   'waits. Another plan takes over with the next refill, or now with at_once => true, where '
   'expire_allowance => true lets what remains of a RESET allowance expire. The plan it is on '
   'already changes nothing but drops a change that waits. A period is granted once per plan, '
-  'however often the account comes back to it. Refuses with LG003, LG004 (closed), 22023 (no '
-  'such plan, starts_at of an account on a plan) and 22004.';
+  'however often the account comes back to it. Kept in the audit log, as done by actor. Refuses '
+  'with LG003, LG004 (closed), 22023 (no such plan, starts_at of an account on a plan) and 22004.';
 
 revoke all on function
-  pgledger.assign_plan(text, text, timestamptz, boolean, boolean) from public;
+  pgledger.assign_plan(text, text, timestamptz, boolean, boolean, text) from public;

@@ -5,7 +5,8 @@ create or replace function pgledger.create_plan(
   policy pgledger.refill_policy,
   anchor pgledger.plan_anchor default 'CALENDAR',
   time_zone text default 'UTC',
-  metadata jsonb default null
+  metadata jsonb default null,
+  actor text default null
 ) returns pgledger.plans
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -31,6 +32,10 @@ begin
     v_given.code, v_given.amount, v_given.period, v_given.policy, v_given.anchor,
     v_given.time_zone, v_given.metadata)
   on conflict (code) do nothing;
+  if found then
+    perform pgledger._audit(null, 'create_plan', create_plan.actor collate "default",
+      to_jsonb(v_given) - array['metadata', 'created_at']);
+  end if;
 
   select p.* into strict v_recorded
   from pgledger.plans p
@@ -52,13 +57,15 @@ end;
 $$;
 
 comment on function pgledger.create_plan(
-  text, bigint, interval, pgledger.refill_policy, pgledger.plan_anchor, text, jsonb) is
+  text, bigint, interval, pgledger.refill_policy, pgledger.plan_anchor, text, jsonb, text) is
   'Records a plan and answers with it. code is 1 to 200 characters; amount > 0 in minor units is '
   'granted each period (ADD), filled up to (TOP_UP_TO), or granted as a lot that expires with the '
   'period (RESET). Periods of the CALENDAR in time_zone are 1 day, 7 days (from Monday), 1, 3 or '
-  '12 months; with anchor ACCOUNT they are any whole days or months, from where the account '
-  'began. A plan is never changed: a repeat changes nothing and answers with what is recorded, '
-  'LG002 when its terms (all but metadata) differ. Refuses with LG002, 22023 and 22004.';
+  '12 months; with anchor ACCOUNT they are any whole days or months, from where the account began. '
+  'A plan is never changed: a repeat changes nothing and answers with what is recorded, LG002 when '
+  'its terms (all but metadata) differ. Kept in the audit log, as done by actor. Refuses with '
+  'LG002, 22023 and 22004.';
 
 revoke all on function pgledger.create_plan(
-  text, bigint, interval, pgledger.refill_policy, pgledger.plan_anchor, text, jsonb) from public;
+  text, bigint, interval, pgledger.refill_policy, pgledger.plan_anchor, text, jsonb, text)
+  from public;

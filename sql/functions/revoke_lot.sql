@@ -2,7 +2,8 @@ create or replace function pgledger.revoke_lot(
   account_id text,
   key text,
   reason text default null,
-  raise_refusals boolean default true
+  raise_refusals boolean default true,
+  actor text default null
 ) returns pgledger.posting
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -52,16 +53,19 @@ begin
   where l.account_id = v_request.account_id and l.seq = v_lot.seq;
   v_request.original_seq := v_lot.seq;
   v_request.metadata := jsonb_strip_nulls(jsonb_build_object('reason', revoke_lot.reason));
-  return pgledger._apply(v_request, v_hot, v_request.amount);
+  return pgledger._audited(
+    pgledger._apply(v_request, v_hot, v_request.amount), 'revoke_lot',
+    revoke_lot.actor collate "default",
+    jsonb_build_object('key', revoke_lot.key, 'reason', revoke_lot.reason));
 end;
 $$;
 
-comment on function pgledger.revoke_lot(text, text, text, boolean) is
-  'Takes back all that is free in one lot, named by the key of the credit that made it, and '
-  'ends the lot: what holds or reversals give back to it later expires at once. Posted as a '
-  'REVERSAL of that credit under the key #revoke-<seq>, so it counts as undone for refund and '
+comment on function pgledger.revoke_lot(text, text, text, boolean, text) is
+  'Takes back all that is free in one lot, named by the key of the credit that made it, and ends '
+  'the lot: what holds or reversals give back to it later expires at once. Posted as a REVERSAL of '
+  'that credit under the key #revoke-<seq>, so it counts as undone for refund and '
   'reverse_transaction. reason: 1 to 1000 characters, kept in its metadata. A repeat changes '
-  'nothing and answers with the original. Refuses with LG004 (closed), LG006, LG009 (nothing '
-  'free in it), 22023 (made no lot) and 22004.';
+  'nothing and answers with the original. Kept in the audit log, as done by actor. Refuses with '
+  'LG004 (closed), LG006, LG009 (nothing free in it), 22023 (made no lot) and 22004.';
 
-revoke all on function pgledger.revoke_lot(text, text, text, boolean) from public;
+revoke all on function pgledger.revoke_lot(text, text, text, boolean, text) from public;

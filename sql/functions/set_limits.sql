@@ -1,7 +1,8 @@
 create or replace function pgledger.set_limits(
   account_id text,
   min_balance bigint default null,
-  debt_floor bigint default null
+  debt_floor bigint default null,
+  actor text default null
 ) returns pgledger.accounts
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -37,14 +38,18 @@ begin
   set floor = v_account.min_balance
   where b.account_id = v_account.account_id;
 
+  perform pgledger._audit(
+    v_account.account_id, 'set_limits', set_limits.actor collate "default",
+    jsonb_build_object(
+      'min_balance', set_limits.min_balance, 'debt_floor', set_limits.debt_floor));
   return v_account;
 end;
 $$;
 
-comment on function pgledger.set_limits(text, bigint, bigint) is
+comment on function pgledger.set_limits(text, bigint, bigint, text) is
   'Sets the floors of an account, minor units, and answers with its settings. min_balance <= 0 '
   'floors spends, and stays as it is when not given; debt_floor <= min_balance floors spends with '
   'shortfall DEBT, and equals min_balance when not given. Moves no credits. A repeat changes '
-  'nothing. Refuses with LG003, 22023 and 22004.';
+  'nothing. Kept in the audit log, as done by actor. Refuses with LG003, 22023 and 22004.';
 
-revoke all on function pgledger.set_limits(text, bigint, bigint) from public;
+revoke all on function pgledger.set_limits(text, bigint, bigint, text) from public;

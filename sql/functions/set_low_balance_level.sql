@@ -1,6 +1,7 @@
 create or replace function pgledger.set_low_balance_level(
   account_id text,
-  level bigint default null
+  level bigint default null,
+  actor text default null
 ) returns pgledger.accounts
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -19,14 +20,17 @@ begin
   set low_below = v_account.low_balance_level
   where b.account_id = v_account.account_id;
 
+  perform pgledger._audit(
+    v_account.account_id, 'set_low_balance_level', set_low_balance_level.actor collate "default",
+    jsonb_build_object('level', set_low_balance_level.level));
   return v_account;
 end;
 $$;
 
-comment on function pgledger.set_low_balance_level(text, bigint) is
+comment on function pgledger.set_low_balance_level(text, bigint, text) is
   'Sets the level, minor units, below which available counts as low, and answers with the '
   'account''s settings: a debit or hold that crosses it records the event low_balance. Null, the '
-  'default, is none. Setting it records nothing. A repeat changes nothing. Refuses with LG003, '
-  '22023 and 22004.';
+  'default, is none. Setting it records no event. A repeat changes nothing. Kept in the audit log, '
+  'as done by actor. Refuses with LG003, 22023 and 22004.';
 
-revoke all on function pgledger.set_low_balance_level(text, bigint) from public;
+revoke all on function pgledger.set_low_balance_level(text, bigint, text) from public;

@@ -2,7 +2,8 @@ create or replace function pgledger.set_spending_cap(
   account_id text,
   amount bigint,
   period interval default '1 month',
-  time_zone text default 'UTC'
+  time_zone text default 'UTC',
+  actor text default null
 ) returns setof pgledger.spending_caps
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -40,6 +41,12 @@ begin
   set cap_left = v_cap.cap_left, attention_at = least(b.attention_at, v_cap.resets_at)
   where b.account_id = v_account.account_id;
 
+  perform pgledger._audit(
+    v_account.account_id, 'set_spending_cap', set_spending_cap.actor collate "default",
+    jsonb_build_object(
+      'amount', set_spending_cap.amount,
+      'period', set_spending_cap.period,
+      'time_zone', set_spending_cap.time_zone));
   return query
     select c.*
     from pgledger.spending_caps c
@@ -47,13 +54,13 @@ begin
 end;
 $$;
 
-comment on function pgledger.set_spending_cap(text, bigint, interval, text) is
-  'Sets, whole, what an account may use in each period of the calendar in time_zone (1 day, 7 '
-  'days from Monday, 1, 3 or 12 months), and answers with the cap; amount >= 0 in minor units, '
-  'null takes the cap away and answers with no row. USAGE counts when it is posted, so a hold '
-  'when it is captured, and what was used in this period counts already; the reversal of usage '
-  'of this period gives room back. A spend or hold beyond what is left is refused with LG008; '
-  'captures and fail_insufficient_credits => false go through, and count. Moves no credits. A '
-  'repeat changes nothing. Refuses with LG003, 22023 and 22004.';
+comment on function pgledger.set_spending_cap(text, bigint, interval, text, text) is
+  'Sets, whole, what an account may use in each period of the calendar in time_zone (1 day, 7 days '
+  'from Monday, 1, 3 or 12 months), and answers with the cap; amount >= 0 in minor units, null '
+  'takes the cap away and answers with no row. USAGE counts when it is posted, so a hold when it '
+  'is captured, and what was used in this period counts already; the reversal of usage of this '
+  'period gives room back. A spend or hold beyond what is left is refused with LG008; captures and '
+  'fail_insufficient_credits => false go through, and count. Moves no credits. A repeat changes '
+  'nothing. Kept in the audit log, as done by actor. Refuses with LG003, 22023 and 22004.';
 
-revoke all on function pgledger.set_spending_cap(text, bigint, interval, text) from public;
+revoke all on function pgledger.set_spending_cap(text, bigint, interval, text, text) from public;

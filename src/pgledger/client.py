@@ -97,6 +97,7 @@ class _Operations:
     get_spending_cap = _Operation(calls.get_spending_cap)
     get_auto_top_up = _Operation(calls.get_auto_top_up)
     list_events = _Operation(calls.list_events)
+    list_audit = _Operation(calls.list_audit)
     verify = _Operation(calls.verify)
 
     check_auto_top_up = _Operation(calls.check_auto_top_up)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
+from uuid import UUID
 
 TransactionType = Literal[
     "TOP_UP",
@@ -387,6 +388,18 @@ class Event:
     visible_at: datetime
     deliveries: int
     acked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what by hand; ``account_id`` is empty where it concerned no single account."""
+
+    account_id: str
+    id: UUID
+    act: str
+    actor: str
+    arguments: dict[str, Any]
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

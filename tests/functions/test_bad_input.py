@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Json, Jsonb
 
-from tests.support import HIGHEST, LOWEST, Ledger, ask, everything, in_order
+from tests.support import HIGHEST, LOWEST, Ledger, ask, everything, in_order, traces
 
 HUGE = "x" * 10_000_000
 CONTROLS = ["a\tb", "a\nb", "a\x7fb", "a\x85b", "\x01", "a\x1f", "a\x9f"]
@@ -80,6 +80,7 @@ GOOD: dict[str, dict[str, object]] = {
     "claim_events": {},
     "ack_events": {"account_ids": ["b"], "seqs": [1]},
     "list_events": {"account_id": "b"},
+    "list_audit": {},
     "run_due": {},
     "verify": {"account_id": "a"},
     "revoke_lot": {"account_id": "a", "key": "lot"},
@@ -101,7 +102,7 @@ GOOD: dict[str, dict[str, object]] = {
     "spend_usage": {"account_id": "a", "code": "m", "quantities": Jsonb({"in": 1})},
 }
 # Null stands for all accounts here.
-ALL_ACCOUNTS = {"list_events", "verify"}
+ALL_ACCOUNTS = {"list_audit", "list_events", "verify"}
 
 # What each parameter refuses, whatever the function; below, where a function differs.
 REFUSED: dict[str, list[Any]] = {
@@ -124,6 +125,7 @@ REFUSED: dict[str, list[Any]] = {
     "types": [*NO_BATCH, [None], [""], ["grant"]],
     "shortfalls": [[], [""], ["partial"], [HUGE]],
     "account_id": NO_ACCOUNT,
+    "actor": NO_LABEL,
     "account_ids": [None, [], [None], ["b", "b"]],
     "amount": NO_CREDIT,
     "anchor": [None, "", "calendar", HUGE],
@@ -185,6 +187,7 @@ REFUSED_BY: dict[tuple[str, str], list[Any]] = {
     ("release", "key"): [None, *NO_LABEL, *OWN_KEYS, "unknown", "k", "pending"],
     ("refund", "amount"): [0, -1, 101, HIGHEST, -HIGHEST, LOWEST],
     ("reverse_transaction", "amount"): [0, -1, 11, HIGHEST, -HIGHEST, LOWEST],
+    ("list_audit", "account_id"): NO_LABEL,
     ("list_events", "account_id"): NO_LABEL,
     ("get_transaction", "key"): [None, *NO_LABEL],
     ("history", "type"): ["", "top_up", "HOLD", HUGE],
@@ -206,6 +209,7 @@ REFUSED_BY: dict[tuple[str, str], list[Any]] = {
 }
 # Any value of these is an answer.
 FREE: dict[str, list[Any]] = {
+    "actor": [None, " ", "\N{PILE OF POO}" * 255],
     "atomic": [True, False],
     "ceiling_balances": [None, [None], [HIGHEST]],
     "codes": [None, [None]],
@@ -277,6 +281,11 @@ FREE_BY: dict[tuple[str, str], list[Any]] = {
     ("create_plan", "amount"): [1, HIGHEST],
     ("set_spending_cap", "amount"): [None, 0, HIGHEST],
     ("clear_plan", "expire_allowance"): [True, False],
+    ("list_audit", "account_id"): [None, "unknown"],
+    ("list_audit", "act"): [None, "refund", "", HUGE],
+    ("list_audit", "actor"): [None, "ada", "", HUGE],
+    ("list_audit", "before_at"): [None, "infinity", "-infinity", "2000-01-01"],
+    ("list_audit", "before_id"): [None, "00000000-0000-0000-0000-000000000000"],
     ("list_events", "account_id"): [None, "unknown"],
     ("transfer", "to_account_id"): ["b"],
     ("transfer", "key"): [None, "x" * 255, "\u2028"],
@@ -333,39 +342,40 @@ def cases() -> Iterator[tuple[str, str]]:
         "balance_at": "account_id at",
         "history": "account_id limit_count type",
         "usage_by_reference": "account_id limit_count",
-        "set_account_status": "account_id status",
-        "set_limits": "account_id min_balance debt_floor",
+        "set_account_status": "account_id status actor",
+        "set_limits": "account_id min_balance debt_floor actor",
         "hold": "account_id amount key expires_at reference metadata",
         "capture": "account_id key amount metadata",
         "release": "account_id key reason",
-        "refund": "account_id original_key amount key external_id reference metadata",
-        "reverse_transaction": "account_id original_key amount key reference metadata extend",
+        "refund": "account_id original_key amount key external_id reference metadata actor",
+        "reverse_transaction": "account_id original_key amount key reference metadata extend actor",
         "transfer": "from_account_id to_account_id amount key reference metadata",
         "set_auto_top_up": "account_id threshold amount mode enabled daily_count_limit"
-        " daily_amount_limit monthly_count_limit monthly_amount_limit",
+        " daily_amount_limit monthly_count_limit monthly_amount_limit actor",
         "get_auto_top_up": "account_id",
         "check_auto_top_up": "account_id reference",
-        "set_low_balance_level": "account_id",
+        "set_low_balance_level": "account_id actor",
         "claim_events": "limit_count visibility_timeout",
         "ack_events": "account_ids seqs",
+        "list_audit": "account_id limit_count",
         "list_events": "account_id limit_count",
         "run_due": "limit_count",
         "verify": "account_id",
-        "revoke_lot": "account_id key reason",
+        "revoke_lot": "account_id key reason actor",
         "lots": "account_id limit_count",
         "expiring": "account_id within",
         "explain_transaction": "account_id key",
         "explain_balance": "account_id",
-        "create_plan": "code amount period policy anchor time_zone metadata",
-        "assign_plan": "account_id plan starts_at at_once expire_allowance",
-        "clear_plan": "account_id expire_allowance",
+        "create_plan": "code amount period policy anchor time_zone metadata actor",
+        "assign_plan": "account_id plan starts_at at_once expire_allowance actor",
+        "clear_plan": "account_id expire_allowance actor",
         "get_plan": "account_id",
-        "set_spending_cap": "account_id amount period time_zone",
+        "set_spending_cap": "account_id amount period time_zone actor",
         "get_spending_cap": "account_id",
         "post_batch": "account_ids amounts types keys reference_ids metadata shortfalls"
         " external_ids ceiling_balances expires_at priorities codes quantities atomic",
         "post_batch_json": "items atomic",
-        "set_price": "code prices rounding valid_from metadata",
+        "set_price": "code prices rounding valid_from metadata actor",
         "price": "code quantities at",
         "list_prices": "limit_count",
         "spend_usage": "account_id code quantities key reference metadata shortfall",
@@ -420,12 +430,12 @@ def require_words(error: psycopg.Error, what: str) -> None:
 def test_what_makes_no_sense_is_refused_and_leaves_no_trace(
     filled: Ledger, function: str, parameter: str
 ) -> None:
-    before = everything(filled)
+    before = traces(filled)
     for value in REFUSED_BY.get((function, parameter), REFUSED[parameter]):
         given = GOOD[function] | {parameter: value}
         error = refusal(filled, function, given)
         require_words(error, f"{function}({parameter} => {short(value)})")
-        assert everything(filled) == before
+        assert traces(filled) == before
 
 
 def test_every_parameter_is_covered(db: Ledger) -> None:

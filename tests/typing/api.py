@@ -12,6 +12,7 @@ from pgledger import (
     AccountPlan,
     AsyncBatcher,
     AsyncLedger,
+    AuditEntry,
     AutoTopUp,
     Balance,
     BalanceItem,
@@ -71,6 +72,8 @@ def sync_facade(connection: psycopg.Connection[Any], pool: ConnectionPool) -> No
     assert_type(ledger.claim_events(visibility_timeout=timedelta(minutes=1)), list[ClaimedEvent])
     assert_type(ledger.ack_events(["u"], [1]), int)
     assert_type(ledger.list_events("u"), list[Event])
+    assert_type(ledger.list_audit("u", actor="ada"), list[AuditEntry])
+    assert_type(ledger.set_limits("u", min_balance=-1, actor="ada"), Account)
     with ledger.transaction() as tx:
         assert_type(tx, Ledger)
     assert_type(ledger.transact(lambda tx: tx.get_credits("u")), int)

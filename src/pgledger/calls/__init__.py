@@ -3,7 +3,8 @@
 The arguments are those of the SQL functions, whose comments tell the rules; None means "not given",
 and the defaults live in the database. Amounts are whole minor units. A refusal raises a
 :class:`~pgledger.errors.LedgerError`, or comes back as a :class:`~pgledger.records.Posting` with
-status REFUSED where ``raise_refusals=False``.
+status REFUSED where ``raise_refusals=False``. ``actor`` is who does it, as list_audit tells it;
+when not given it is the role that is logged in.
 """
 
 from pgledger.calls._call import Call, Metadata, Period, Quantities
@@ -64,6 +65,7 @@ from pgledger.calls.reading import (
     get_credits,
     get_transaction,
     history,
+    list_audit,
     usage_by_reference,
     verify,
 )
@@ -101,6 +103,7 @@ __all__ = [
     "history",
     "hold",
     "hold_usage",
+    "list_audit",
     "list_events",
     "list_plans",
     "list_prices",

@@ -163,6 +163,8 @@ def scalar(function: str, required: Mapping[str, object], **optional: object) ->
 TEXTS = frozenset(
     (
         "account_id",
+        "act",
+        "actor",
         "after_code",
         "anchor",
         "code",

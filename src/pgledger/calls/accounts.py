@@ -26,17 +26,24 @@ def open_account(
     )
 
 
-def set_account_status(account_id: str, status: AccountStatus) -> Call[Account]:
+def set_account_status(
+    account_id: str, status: AccountStatus, *, actor: str | None = None
+) -> Call[Account]:
     """Open, freeze or close an account. Raises AccountNotFoundError, AccountNotEmptyError."""
     return one(
         Account,
         "set_account_status",
         {"account_id": account_id, "status": status},
+        actor=actor,
     )
 
 
 def set_limits(
-    account_id: str, *, min_balance: int | None = None, debt_floor: int | None = None
+    account_id: str,
+    *,
+    min_balance: int | None = None,
+    debt_floor: int | None = None,
+    actor: str | None = None,
 ) -> Call[Account]:
     """Set the floors of an account, minor units, zero or negative; moves no credits.
 
@@ -48,16 +55,20 @@ def set_limits(
         {"account_id": account_id},
         min_balance=bigint("min_balance", min_balance),
         debt_floor=bigint("debt_floor", debt_floor),
+        actor=actor,
     )
 
 
-def set_low_balance_level(account_id: str, level: int | None = None) -> Call[Account]:
+def set_low_balance_level(
+    account_id: str, level: int | None = None, *, actor: str | None = None
+) -> Call[Account]:
     """Set below which level of available credits an event tells; None for none. Moves nothing."""
     return one(
         Account,
         "set_low_balance_level",
         {"account_id": account_id},
         level=bigint("level", level),
+        actor=actor,
     )
 
 
@@ -72,6 +83,7 @@ def set_auto_top_up(
     daily_amount_limit: int | None = None,
     monthly_count_limit: int | None = None,
     monthly_amount_limit: int | None = None,
+    actor: str | None = None,
 ) -> Call[AutoTopUp]:
     """Set, whole, when an account tops itself up; moves no credits.
 
@@ -94,6 +106,7 @@ def set_auto_top_up(
         daily_amount_limit=bigint("daily_amount_limit", daily_amount_limit),
         monthly_count_limit=bigint("monthly_count_limit", monthly_count_limit),
         monthly_amount_limit=bigint("monthly_amount_limit", monthly_amount_limit),
+        actor=actor,
     )
 
 

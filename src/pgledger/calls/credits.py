@@ -12,6 +12,7 @@ def revoke_lot(
     *,
     reason: str | None = None,
     raise_refusals: bool | None = None,
+    actor: str | None = None,
 ) -> Call[Posting]:
     """Take back what remains of the lot that the credit ``key`` made; what was spent stays spent.
 
@@ -24,6 +25,7 @@ def revoke_lot(
         {"account_id": account_id, "key": key},
         reason=reason,
         raise_refusals=raise_refusals,
+        actor=actor,
     )
 
 

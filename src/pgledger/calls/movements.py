@@ -255,6 +255,7 @@ def refund(
     reference: str | None = None,
     metadata: Metadata | None = None,
     raise_refusals: bool | None = None,
+    actor: str | None = None,
 ) -> Call[Posting]:
     """Take back credits of a TOP_UP whose money goes back: ``amount`` (positive), or what remains.
 
@@ -272,6 +273,7 @@ def refund(
         reference=reference,
         metadata=jsonb("metadata", metadata),
         raise_refusals=raise_refusals,
+        actor=actor,
     )
 
 
@@ -285,6 +287,7 @@ def reverse_transaction(
     metadata: Metadata | None = None,
     extend: timedelta | None = None,
     raise_refusals: bool | None = None,
+    actor: str | None = None,
 ) -> Call[Posting]:
     """Undo a posted movement other than a TOP_UP: ``amount`` (positive) of it, or what remains.
 
@@ -302,6 +305,7 @@ def reverse_transaction(
         metadata=jsonb("metadata", metadata),
         extend=extend,
         raise_refusals=raise_refusals,
+        actor=actor,
     )
 
 

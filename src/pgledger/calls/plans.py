@@ -23,6 +23,7 @@ def create_plan(
     anchor: PlanAnchor | None = None,
     time_zone: str | None = None,
     metadata: Metadata | None = None,
+    actor: str | None = None,
 ) -> Call[Plan]:
     """Create a plan: ``amount`` (positive, minor units) each ``period``, such as ``"1 month"``.
 
@@ -38,6 +39,7 @@ def create_plan(
         anchor=anchor,
         time_zone=time_zone,
         metadata=jsonb("metadata", metadata),
+        actor=actor,
     )
 
 
@@ -53,6 +55,7 @@ def assign_plan(
     starts_at: datetime | None = None,
     at_once: bool | None = None,
     expire_allowance: bool | None = None,
+    actor: str | None = None,
 ) -> Call[PlanAssignment]:
     """Put an account on a plan, and grant what is due now.
 
@@ -68,11 +71,12 @@ def assign_plan(
         starts_at=instant("starts_at", starts_at),
         at_once=at_once,
         expire_allowance=expire_allowance,
+        actor=actor,
     )
 
 
 def clear_plan(
-    account_id: str, *, expire_allowance: bool | None = None
+    account_id: str, *, expire_allowance: bool | None = None, actor: str | None = None
 ) -> Call[PlanAssignment | None]:
     """Take an account off its plan; return what it was on, None when on none.
 
@@ -84,6 +88,7 @@ def clear_plan(
             "clear_plan",
             {"account_id": account_id},
             expire_allowance=expire_allowance,
+            actor=actor,
         )
     )
 
@@ -99,6 +104,7 @@ def set_spending_cap(
     *,
     period: Period | None = None,
     time_zone: str | None = None,
+    actor: str | None = None,
 ) -> Call[SpendingCap | None]:
     """Cap what an account may use in each calendar ``period``, such as ``"1 month"``.
 
@@ -113,6 +119,7 @@ def set_spending_cap(
             {"account_id": account_id, "amount": bigint("amount", amount)},
             period=period,
             time_zone=time_zone,
+            actor=actor,
         )
     )
 

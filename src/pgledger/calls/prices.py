@@ -24,6 +24,7 @@ def set_price(
     rounding: PriceRounding | None = None,
     valid_from: datetime | None = None,
     metadata: Metadata | None = None,
+    actor: str | None = None,
 ) -> Call[PriceList]:
     """Set what a code (a model, a feature) costs from now on, or from ``valid_from``, to come.
 
@@ -39,6 +40,7 @@ def set_price(
         rounding=rounding,
         valid_from=instant("valid_from", valid_from),
         metadata=jsonb("metadata", metadata),
+        actor=actor,
     )
 
 

@@ -1,9 +1,11 @@
 """The calls that read: what an account has, what happened, and whether all of it agrees."""
 
 from datetime import datetime
+from uuid import UUID
 
 from pgledger.calls._call import Call, bigint, first, instant, many, one, scalar
 from pgledger.records import (
+    AuditEntry,
     Balance,
     BalanceItem,
     Disagreement,
@@ -119,6 +121,33 @@ def explain_balance(account_id: str) -> Call[list[BalanceItem]]:
         BalanceItem,
         "explain_balance",
         {"account_id": account_id},
+    )
+
+
+def list_audit(
+    account_id: str | None = None,
+    *,
+    act: str | None = None,
+    actor: str | None = None,
+    limit_count: int | None = None,
+    before_at: datetime | None = None,
+    before_id: UUID | None = None,
+) -> Call[list[AuditEntry]]:
+    """Return who did what by hand, newest first: on one account or anywhere, one act or all.
+
+    ``act`` is the name of a function, such as ``"set_limits"``. A page has ``limit_count`` (100, up
+    to 10,000); the next one is what came before ``created_at`` and ``id`` of the last one seen.
+    """
+    return many(
+        AuditEntry,
+        "list_audit",
+        {},
+        account_id=account_id,
+        act=act,
+        actor=actor,
+        limit_count=bigint("limit_count", limit_count),
+        before_at=instant("before_at", before_at),
+        before_id=before_id,
     )
 
 
