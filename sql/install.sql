@@ -184,6 +184,10 @@
 \ir functions/_checked_identifier.sql
 \ir functions/_is_known.sql
 \ir functions/_link.sql
+\ir functions/_identified.sql
+\ir functions/_open_identified.sql
+\ir functions/_refuse_link.sql
+\ir functions/_audit_identifier.sql
 
 -- Posting.
 \ir functions/_same_lot.sql
@@ -280,6 +284,11 @@
 \ir functions/record_payment_refund.sql
 \ir functions/record_dispute.sql
 
+-- Who is who.
+\ir functions/resolve_account.sql
+\ir functions/link_identifier.sql
+\ir functions/unlink_identifier.sql
+
 -- Plans and spending caps.
 \ir functions/_allowance.sql
 \ir functions/_expire_allowance.sql
@@ -328,6 +337,7 @@
 \ir functions/explain_transaction.sql
 \ir functions/explain_balance.sql
 \ir functions/get_auto_top_up.sql
+\ir functions/list_identifiers.sql
 \ir functions/list_events.sql
 \ir functions/list_audit.sql
 \ir functions/list_plans.sql

@@ -23,6 +23,7 @@ union all select 'cap', x::text from pgledger.spending_caps x
 union all select 'currency', x::text from pgledger.currencies x
 union all select 'draw', x::text from pgledger.draws x
 union all select 'event', x::text from pgledger.events x
+union all select 'identifier', x::text from pgledger.account_identifiers x
 union all select 'lot', x::text from pgledger.lots x
 union all select 'pending transaction', x::text from pgledger.pending_transactions x
 union all select 'plan', x::text from pgledger.plans x

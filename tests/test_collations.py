@@ -89,6 +89,21 @@ CALLS: list[str] = [
     "list_prices('M' {c})",
     "verify('A' {c})",
     "check_auto_top_up('A' {c})",
+    "resolve_account('CUS_A' {c}, 'CUSTOMER')",
+    "resolve_account('A' {c}, 'CUSTOMER')",
+    "resolve_account('cus_a' {c})",
+    "resolve_account('Ada@Example.com' {c})",
+    "resolve_account('cus_b' {c}, open => true, account_id => 'new')",
+    "resolve_account('cus_b', open => true, account_id => 'A' {c})",
+    "link_identifier('A' {c}, 'cus_b')",
+    "link_identifier('a' {c}, 'cus_a')",
+    "link_identifier('b' {c}, 'cus_a', move => true, actor => 'me')",
+    "link_identifier('b' {c}, 'cus_a')",
+    "link_identifier('a', 'cus_b' {c}, actor => 'me' {c})",
+    "link_identifier('a', 'CUS_A' {c}, 'CUSTOMER')",
+    "unlink_identifier('CUS_A' {c}, 'CUSTOMER')",
+    "unlink_identifier('cus_a' {c}, actor => 'me' {c})",
+    "list_identifiers('A' {c})",
 ]
 
 
@@ -106,6 +121,9 @@ def rich(db: Ledger) -> Ledger:
     ask(db, "set_low_balance_level", account_id="a", level=1)
     ask(db, "set_spending_cap", account_id="a", amount=1000)
     ask(db, "set_auto_top_up", account_id="a", threshold=1, amount=1)
+    ask(db, "open_account", account_id="b")
+    for identifier in ("cus_a", "ada@example.com"):
+        ask(db, "link_identifier", account_id="a", identifier=identifier)
     return db
 
 

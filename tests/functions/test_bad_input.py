@@ -42,6 +42,7 @@ NO_UNITS = [
 ]
 NO_INSTANT = [None, "infinity", "-infinity"]
 NO_BATCH: list[Any] = [None, []]
+NO_IDENTIFIER = [None, *NO_LABEL, "null", "<email>", "0", "plain", "a@b", "a@b.de" + " " * 1000]
 OWN_KEYS = ["#", "#1", "#auto-1", "#" + "x" * 254]
 
 # A call of every public function that would be accepted, on the account that the fixture fills.
@@ -100,9 +101,15 @@ GOOD: dict[str, dict[str, object]] = {
     "hold_usage": {"account_id": "a", "code": "m", "quantities": Jsonb({"in": 1})},
     "capture_usage": {"account_id": "a", "key": "used", "quantities": Jsonb({"in": 1})},
     "spend_usage": {"account_id": "a", "code": "m", "quantities": Jsonb({"in": 1})},
+    "resolve_account": {"identifier": "new@example.com", "open": True},
+    "link_identifier": {"account_id": "a", "identifier": "new@example.com"},
+    "unlink_identifier": {"identifier": "ada@example.com"},
+    "list_identifiers": {"account_id": "a"},
 }
 # Null stands for all accounts here.
 ALL_ACCOUNTS = {"list_audit", "list_events", "verify"}
+# And here for one that is yet to get its id.
+NO_ACCOUNTS = {"resolve_account"}
 
 # What each parameter refuses, whatever the function; below, where a function differs.
 REFUSED: dict[str, list[Any]] = {
@@ -126,6 +133,10 @@ REFUSED: dict[str, list[Any]] = {
     "shortfalls": [[], [""], ["partial"], [HUGE]],
     "account_id": NO_ACCOUNT,
     "actor": NO_LABEL,
+    "identifier": NO_IDENTIFIER,
+    "kind": ["", "email", "PHONE", "UUID", "INTEGER", HUGE],
+    "move": [None],
+    "open": [None],
     "account_ids": [None, [], [None], ["b", "b"]],
     "amount": NO_CREDIT,
     "anchor": [None, "", "calendar", HUGE],
@@ -174,6 +185,9 @@ REFUSED: dict[str, list[Any]] = {
     "debt_floor": [0, 1, HIGHEST],
 }
 REFUSED_BY: dict[tuple[str, str], list[Any]] = {
+    ("resolve_account", "account_id"): NO_LABEL,
+    ("link_identifier", "account_id"): [*NO_ACCOUNT, "unknown"],
+    ("link_identifier", "identifier"): [*NO_IDENTIFIER, "bob@example.com"],
     ("post_batch", "account_ids"): [*NO_BATCH, ["a", "a"], *([bad] for bad in NO_ACCOUNT)],
     ("post_batch", "expires_at"): [[], ["infinity"], ["-infinity"], ["2000-01-01"]],
     ("post_batch", "quantities"): [[], [Jsonb({"in": 1})], [Jsonb({})]],
@@ -245,8 +259,14 @@ FREE: dict[str, list[Any]] = {
     "policy": ["ADD", "TOP_UP_TO", "RESET"],
     "starts_at": [None, "2020-01-01", "2200-01-01"],
     "time_zone": ["UTC", "Europe/Berlin", "America/St_Johns"],
+    "kind": [None, "EMAIL", "CUSTOMER", "PAYMENT_METHOD"],
+    "move": [True, False],
 }
 FREE_BY: dict[tuple[str, str], list[Any]] = {
+    ("resolve_account", "account_id"): [None, "a", "x" * 255, "\N{PILE OF POO}" * 255],
+    ("link_identifier", "actor"): [None, "\N{PILE OF POO}" * 255],
+    ("link_identifier", "identifier"): ["\N{PILE OF POO}" * 50 + "@example.com", " 7 "],
+    ("unlink_identifier", "identifier"): ["ADA@EXAMPLE.COM", "unknown@example.com"],
     ("post_batch", "expires_at"): [None, [None], ["2200-01-01"]],
     ("post_batch", "metadata"): [None, [None], [Jsonb({})]],
     ("post_batch", "quantities"): [None, [None]],
@@ -381,6 +401,10 @@ def cases() -> Iterator[tuple[str, str]]:
         "spend_usage": "account_id code quantities key reference metadata shortfall",
         "hold_usage": "account_id code quantities key expires_at reference metadata",
         "capture_usage": "account_id key quantities shortfall metadata",
+        "resolve_account": "identifier kind open account_id",
+        "link_identifier": "account_id identifier kind move actor",
+        "unlink_identifier": "identifier kind actor",
+        "list_identifiers": "account_id",
     }
     for function, names in parameters_of.items():
         for parameter in names.split():
@@ -403,6 +427,8 @@ def filled(db: Ledger) -> Ledger:
     ask(db, "set_price", code="m", prices={"in": 1})
     ask(db, "hold_usage", account_id="a", code="m", quantities={"in": 1}, key="used")
     ask(db, "create_plan", code="basic", amount=5, period="1 day", policy="RESET")
+    ask(db, "link_identifier", account_id="a", identifier="ada@example.com")
+    ask(db, "link_identifier", account_id="b", identifier="bob@example.com")
     return db
 
 
@@ -456,7 +482,11 @@ def test_what_makes_sense_is_accepted(filled: Ledger) -> None:
 
 @pytest.mark.parametrize(
     ("function", "parameter"),
-    [case for case in CASES if "account_id" in case[1] and case[0] not in ALL_ACCOUNTS],
+    [
+        case
+        for case in CASES
+        if "account_id" in case[1] and case[0] not in ALL_ACCOUNTS | NO_ACCOUNTS
+    ],
 )
 def test_an_empty_ledger_refuses_a_missing_account_too(
     db: Ledger, function: str, parameter: str
