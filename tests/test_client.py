@@ -11,6 +11,7 @@ from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -94,6 +95,8 @@ def test_a_record_has_the_columns_of_its_type(db: psycopg.Connection[dict[str, A
         (records.PriceList, "price_list"),
         (records.UnitPrice, "unit_price"),
         (records.UsagePrice, "usage_price"),
+        (records.Identifier, "account_identifiers"),
+        (records.ResolvedAccount, "resolved_account"),
     ):
         columns = db.execute(
             """
@@ -676,6 +679,38 @@ def test_a_price_may_be_of_a_unit_of_any_name(ledger: Ledger) -> None:
         ledger.price("m", {'a "quoted" ü': Decimal(-1)})
 
 
+def test_who_is_who_is_told_by_whatever_names_somebody(ledger: Ledger) -> None:
+    user = UUID("123E4567-E89B-42D3-A456-426614174000")
+    opened = ledger.resolve_account(user, open=True, account_id="u")
+    assert opened == pgledger.ResolvedAccount("u", "UUID", str(user), opened=True)
+    linked = [
+        ledger.link_identifier("u", "Ada@example.com", actor="eve"),
+        ledger.link_identifier("u", 42),
+        ledger.link_identifier("u", "42", kind="CUSTOMER"),
+    ]
+    assert [(link.kind, link.value) for link in linked] == [
+        ("EMAIL", "ada@example.com"),
+        ("INTEGER", "42"),
+        ("CUSTOMER", "42"),
+    ]
+    assert {ledger.resolve_account(who).account_id for who in (str(user), 42, " 42")} == {"u"}
+    assert [link.kind for link in ledger.list_identifiers("u")] == [
+        *("EMAIL", "UUID", "INTEGER", "CUSTOMER")
+    ]
+
+    ledger.open_account("v")
+    with pytest.raises(pgledger.IdempotencyConflictError):
+        ledger.link_identifier("v", 42)
+    assert ledger.link_identifier("v", 42, move=True).account_id == "v"
+    assert [ledger.unlink_identifier(42), ledger.unlink_identifier(42)] == [True, False]
+    with pytest.raises(pgledger.AccountNotFoundError):
+        ledger.resolve_account(42)
+    nobody: Any
+    for nobody in ("undefined", None, 0, -1, UUID(int=0)):
+        with pytest.raises(pgledger.InvalidArgumentError):
+            ledger.resolve_account(nobody, open=True)
+
+
 ITEM: Any = BatchItem
 UNSENT: list[tuple[Callable[[Any], object], type[Exception], str]] = [
     (lambda to: to.spend("u", 1.5), TypeError, "amount: 1.5 is no int"),
@@ -738,6 +773,9 @@ def test_what_cannot_be_sent_is_refused_by_the_name_of_the_argument(
         (lambda of: of.history("u", limit_count="10"), "limit_count: '10' is no int"),
         (lambda of: of.get_plan(5), "account_id: 5 is no text"),
         (lambda of: of.ack_events(["u"], [1.5]), "seqs: 1.5 is no int"),
+        (lambda of: of.resolve_account(1.5), "identifier: 1.5 is no int"),
+        (lambda of: of.unlink_identifier(identifier=True), "identifier: True is no int"),
+        (lambda of: of.resolve_account("a@b.de", kind=1), "kind: 1 is no text"),
         (lambda of: of.set_spending_cap("u", 1, time_zone=UTC), "time_zone: "),
         (lambda _: ITEM("u", 1, "TOP_UP", key=5), "key: 5 is no text"),
         (lambda _: ITEM("u", 1.5, "TOP_UP"), "amount: 1.5 is no int"),

@@ -2,7 +2,17 @@
 
 import click
 
-from pgledger.commands import accounts, background, lots, movements, plans, prices, server, usage
+from pgledger.commands import (
+    accounts,
+    background,
+    identifiers,
+    lots,
+    movements,
+    plans,
+    prices,
+    server,
+    usage,
+)
 from pgledger.options import Commands, Session, global_options
 
 HELP = """\
@@ -77,6 +87,7 @@ cli.add_section(
     accounts.auto_top_up,
     plans.plan,
     plans.cap,
+    identifiers.identifiers,
 )
 cli.add_section("Prices", prices.prices)
 cli.add_section("In the background", background.run_due, background.events)

@@ -100,6 +100,11 @@ class _Operations:
     list_audit = _Operation(calls.list_audit)
     verify = _Operation(calls.verify)
 
+    resolve_account = _Operation(calls.resolve_account)
+    link_identifier = _Operation(calls.link_identifier)
+    unlink_identifier = _Operation(calls.unlink_identifier)
+    list_identifiers = _Operation(calls.list_identifiers)
+
     check_auto_top_up = _Operation(calls.check_auto_top_up)
     claim_events = _Operation(calls.claim_events)
     ack_events = _Operation(calls.ack_events)

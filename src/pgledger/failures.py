@@ -128,6 +128,10 @@ def _refusal(error: LedgerError) -> str:
     """Say a refusal as a sentence, with its figures; all of them are minor units."""
     values = defaultdict(lambda: None, error.details)
     phrase = _PHRASES.get(error.sqlstate)
+    if phrase and values["kind"] and values["value"]:
+        values["owner"] = (values["recorded"] or values)["account_id"]
+        phrase = _PHRASES_OF_IDENTIFIERS[error.sqlstate]
+        return f"{error.message}: {phrase.format_map(values)}"
     if phrase is None or (error.sqlstate == "LG002" and "recorded" not in values):
         return str(error)
     if error.sqlstate == "LG001" and values["floor"]:
@@ -168,6 +172,10 @@ def _movement(side: Mapping[str, Any]) -> str:
     return " for ".join(words)
 
 
+_PHRASES_OF_IDENTIFIERS = {
+    "LG002": "{value} belongs to {owner}",
+    "LG003": "nobody is known as {value}",
+}
 _PHRASES = {
     "LG001": "{account_id} has {available} available, {requested} requested ({missing} missing)",
     "LG002": "{account_id} has recorded {differing}",

@@ -30,6 +30,7 @@ AutoTopUpMode = Literal["INTENT", "INSTANT"]
 PriceRounding = Literal["CEIL", "FLOOR", "HALF_EVEN"]
 RefillPolicy = Literal["ADD", "TOP_UP_TO", "RESET"]
 PlanAnchor = Literal["CALENDAR", "ACCOUNT"]
+IdentifierKind = Literal["EMAIL", "UUID", "INTEGER", "CUSTOMER", "PAYMENT_METHOD"]
 EventKind = Literal[
     "top_up_requested",
     "low_balance",
@@ -532,3 +533,23 @@ class Disagreement:
     key: str | None
     expected: str | None
     found: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """A name by which others know an account, in its normal form: an email in lower case."""
+
+    kind: IdentifierKind
+    value: str
+    account_id: str
+    linked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedAccount:
+    """Whose an identifier is; ``opened`` says that this call opened the account."""
+
+    account_id: str
+    kind: IdentifierKind
+    value: str
+    opened: bool

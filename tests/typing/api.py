@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, assert_type
+from uuid import UUID
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
@@ -23,6 +24,7 @@ from pgledger import (
     Draw,
     Event,
     ExpiringLot,
+    Identifier,
     Ledger,
     Lot,
     Plan,
@@ -30,6 +32,7 @@ from pgledger import (
     Posting,
     PriceList,
     ReferenceUsage,
+    ResolvedAccount,
     SpendingCap,
     SpendingCapUsage,
     Transaction,
@@ -86,6 +89,16 @@ def sync_facade(connection: psycopg.Connection[Any], pool: ConnectionPool) -> No
     ledger.hold("u", 1, expires_at="tomorrow")  # type: ignore[arg-type]
     ledger.set_auto_top_up("u", 1, 1, mode="NO")  # type: ignore[arg-type]
     ledger.transfer("u", 1)  # type: ignore[call-arg,arg-type]
+
+
+def who_is_who(ledger: Ledger) -> None:
+    assert_type(ledger.resolve_account(UUID(int=1), open=True), ResolvedAccount)
+    assert_type(ledger.link_identifier("u", 7, kind="INTEGER", move=True), Identifier)
+    assert_type(ledger.unlink_identifier("a@b.de", actor="me"), bool)
+    assert_type(ledger.list_identifiers("u"), list[Identifier])
+
+    ledger.resolve_account(1.5)  # type: ignore[arg-type]
+    ledger.link_identifier("u", "x", kind="PHONE")  # type: ignore[arg-type]
 
 
 def lots_plans_and_caps(ledger: Ledger) -> None:

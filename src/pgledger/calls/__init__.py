@@ -25,6 +25,12 @@ from pgledger.calls.background import (
 )
 from pgledger.calls.batches import BatchItem, BatchShortfall, post_batch
 from pgledger.calls.credits import expiring, lots, revoke_lot
+from pgledger.calls.identifiers import (
+    link_identifier,
+    list_identifiers,
+    resolve_account,
+    unlink_identifier,
+)
 from pgledger.calls.movements import (
     add_transaction,
     cancel_transaction,
@@ -103,8 +109,10 @@ __all__ = [
     "history",
     "hold",
     "hold_usage",
+    "link_identifier",
     "list_audit",
     "list_events",
+    "list_identifiers",
     "list_plans",
     "list_prices",
     "lots",
@@ -113,6 +121,7 @@ __all__ = [
     "price",
     "refund",
     "release",
+    "resolve_account",
     "reverse_transaction",
     "revoke_lot",
     "run_due",
@@ -126,6 +135,7 @@ __all__ = [
     "spend_usage",
     "top_up",
     "transfer",
+    "unlink_identifier",
     "usage_by_reference",
     "verify",
 ]

@@ -1,5 +1,6 @@
 """What commands on accounts share: arguments, options, and how a posting is answered."""
 
+import getpass
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -42,6 +43,23 @@ priority_option = click.option(
     "--priority",
     type=int,
     help="Lower is spent first; what has none has 0.",
+)
+
+
+def _who_runs_this() -> str | None:
+    """Return the user of the operating system; in a container there may be none of that name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return None
+
+
+actor_option = click.option(
+    "--actor",
+    envvar="PGLEDGER_ACTOR",
+    default=_who_runs_this,
+    show_default="PGLEDGER_ACTOR, else who runs this",
+    help="Who does it, for the audit log.",
 )
 
 # Codes in one page of a list.
