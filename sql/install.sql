@@ -75,6 +75,7 @@
 \ir functions/_checked_key.sql
 \ir functions/_checked_limit.sql
 \ir functions/_checked_span.sql
+\ir functions/_checked_lease.sql
 \ir functions/_check_labels.sql
 \ir functions/_check_reason.sql
 \ir functions/_asked.sql
@@ -308,6 +309,25 @@
 \ir functions/capture_usage.sql
 \ir functions/list_prices.sql
 
+-- Top-ups that are to be paid, and who charges them.
+\ir functions/_provider_key.sql
+\ir functions/_latest_identifier.sql
+\ir functions/_as_charge.sql
+\ir functions/_charge_by_key.sql
+\ir functions/_decline_pause.sql
+\ir functions/_switch_off.sql
+\ir functions/_decline.sql
+\ir functions/_top_up_limits_of.sql
+\ir functions/_check_top_up_limits.sql
+\ir functions/_judge_top_up.sql
+\ir functions/_with_price.sql
+\ir functions/_same_price.sql
+\ir functions/set_top_up_limits.sql
+\ir functions/create_top_up.sql
+\ir functions/claim_top_ups.sql
+\ir functions/decline_top_up.sql
+\ir functions/defer_top_up.sql
+
 -- Payments.
 \ir functions/_lock_payment.sql
 \ir functions/_payment_told.sql
@@ -338,6 +358,7 @@
 \ir functions/explain_balance.sql
 \ir functions/get_auto_top_up.sql
 \ir functions/list_identifiers.sql
+\ir functions/get_top_up_limits.sql
 \ir functions/list_events.sql
 \ir functions/list_audit.sql
 \ir functions/list_plans.sql
@@ -353,6 +374,7 @@
 \ir functions/_verify_originals.sql
 \ir functions/_verify_transfers.sql
 \ir functions/_verify_auto_top_up.sql
+\ir functions/_verify_charges.sql
 \ir functions/_verify_lots.sql
 \ir functions/_verify_draws.sql
 \ir functions/_verify_reservations.sql

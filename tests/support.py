@@ -20,6 +20,8 @@ select 'account' as what, x::text as is from pgledger.accounts x
 union all select 'auto-top-up', x::text from pgledger.auto_top_ups x
 union all select 'balance', to_jsonb(x)::text from pgledger.balances x
 union all select 'cap', x::text from pgledger.spending_caps x
+union all select 'charge', x::text from pgledger.charges x
+union all select 'limits of top-ups', x::text from pgledger.top_up_limits x
 union all select 'currency', x::text from pgledger.currencies x
 union all select 'draw', x::text from pgledger.draws x
 union all select 'event', x::text from pgledger.events x

@@ -13,7 +13,11 @@ begin
       where p.account_id = settings.account_id and p.key = '#auto-' || v_number
       union all
       select from pgledger.transactions t
-      where t.account_id = settings.account_id and t.key = '#auto-' || v_number);
+      where t.account_id = settings.account_id and t.key = '#auto-' || v_number
+      union all
+      -- Its number is spent at the provider, whatever became of the intent here.
+      select from pgledger.charges c
+      where c.account_id = settings.account_id and c.key = '#auto-' || v_number);
   end loop;
   return v_number;
 end;

@@ -9,6 +9,10 @@ begin
     return;
   end if;
 
+  update pgledger.charges c
+  set due_at = null
+  where c.account_id = _rearm.account_id and c.key = _rearm.key and c.due_at is not null;
+
   update pgledger.auto_top_ups s
   set waiting_for = null
   where s.account_id = _rearm.account_id and s.waiting_for = _rearm.key;
@@ -23,6 +27,7 @@ end;
 $$;
 
 comment on function pgledger._rearm(text, text) is
-  'Arms an auto-top-up again when the intent it waited for was enabled or cancelled. Private.';
+  'When an intent of an auto-top-up was enabled or cancelled: nobody charges it any more, and the '
+  'auto-top-up that waited for it is armed again. Private.';
 
 revoke all on function pgledger._rearm(text, text) from public;

@@ -28,6 +28,13 @@ begin
       excluded.daily_count_limit, excluded.daily_amount_limit,
       excluded.monthly_count_limit, excluded.monthly_amount_limit);
 
+  -- They will ask anew: nobody is charged for what the old ones asked, unless that is under way.
+  if found then
+    update pgledger.charges c
+    set due_at = null
+    where c.account_id = settings.account_id and c.due_at is not null and c.claims = 0;
+  end if;
+
   select s.* into strict v_stored
   from pgledger.auto_top_ups s
   where s.account_id = settings.account_id;
@@ -41,7 +48,7 @@ end;
 $$;
 
 comment on function pgledger._store_auto_top_up(pgledger.auto_top_ups) is
-  'Writes checked settings, under the lock of the balance row, and arms them when they changed. '
-  'Private.';
+  'Writes checked settings, under the lock of the balance row, and arms them when they changed; '
+  'what those before them asked for is not charged any more. Private.';
 
 revoke all on function pgledger._store_auto_top_up(pgledger.auto_top_ups) from public;

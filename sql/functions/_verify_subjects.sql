@@ -21,6 +21,8 @@ begin atomic
   union
   select c.account_id from pgledger.spending_caps c
   union
+  select h.account_id from pgledger.charges h
+  union
   -- Null as well, for the payments that are nobody's yet.
   select m.account_id from pgledger.payments m;
 end;

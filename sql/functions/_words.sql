@@ -20,6 +20,8 @@ begin
       'reversed.'),
     ('LG011', 'price not found', 'Set the price with set_price, or check the code, the unit and '
       'the instant.'),
+    ('LG012', 'top-up limit reached', 'Choose another amount, wait until the limit resets, or '
+      'change it: see set_top_up_limits.'),
     ('22003', 'cost out of range', 'A cost is a bigint, at most 2^63 - 1 minor units: check the '
       'quantities and the prices.')
   ) w (code, message, hint)

@@ -46,6 +46,8 @@ begin atomic
     select g.* from pgledger._verify_usage(s.account_id) g
     union all
     select w.* from pgledger._verify_returns(s.account_id) w
+    union all
+    select x.* from pgledger._verify_charges(s.account_id) x
   ) v
   union all
   select null, g.rule, null, null, g.expected, g.found

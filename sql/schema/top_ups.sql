@@ -38,8 +38,9 @@ comment on table pgledger.charges is
 comment on column pgledger.charges.key is 'The key of the intent, #auto-<n>.';
 comment on column pgledger.charges.due_at is
   'When it may be claimed (again): a claim moves it on by its lease, a decline by its pause; null: '
-  'nothing is left to do.';
+  'nothing is left to do, or the settings that asked for it are no longer those.';
 comment on column pgledger.charges.claims is
-  'How often it was claimed. From the second time on it may have been charged before.';
+  'How often it was claimed since it was declined last. From the second time on it may have been '
+  'charged before.';
 comment on column pgledger.charges.declines is 'How often the provider declined it.';
 comment on column pgledger.charges.reason is 'Why it was declined or put off last; else null.';

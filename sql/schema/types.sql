@@ -200,6 +200,7 @@ begin
       idempotency_key text,
       customer text,
       payment_method text,
+      due_at timestamptz,
       created_at timestamptz
     );
   end if;
@@ -445,13 +446,17 @@ comment on column pgledger.charge.price_currency is 'The currency of the money, 
 comment on column pgledger.charge.attempt is
   'How often the provider has declined it before; 0 for a checkout.';
 comment on column pgledger.charge.claims is
-  'How often it was claimed, this time included: above 1 it may have been charged before.';
+  'How often this attempt was claimed, this time included: above 1 it may have been charged '
+  'before.';
 comment on column pgledger.charge.idempotency_key is
   'What the provider must know the charge by: the same for the same account, key and attempt.';
 comment on column pgledger.charge.customer is
   'The CUSTOMER that is linked to the account, the latest of several; else null.';
 comment on column pgledger.charge.payment_method is
   'The PAYMENT_METHOD that is linked to the account, the latest of several; else null.';
+
+comment on column pgledger.charge.due_at is
+  'When it may be claimed again; null for a checkout, and where nothing is left to do.';
 
 comment on type pgledger._request is
   'One movement as a verb asks for it, checked and judged by the private functions. Private.';

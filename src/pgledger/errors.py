@@ -118,6 +118,12 @@ class PriceNotFoundError(LedgerError):
     sqlstates = ("LG011",)
 
 
+class TopUpLimitError(LedgerError):
+    """A top-up beyond a limit; ``limit``, ``allowed``, ``used`` in the details (LG012)."""
+
+    sqlstates = ("LG012",)
+
+
 class AccountNotEmptyError(LedgerError):
     """An account is closed only at balance 0 with nothing pending (55000)."""
 
@@ -154,6 +160,7 @@ ERRORS: Mapping[str, type[LedgerError]] = {
         ExceedsOriginalError,
         AppendOnlyError,
         PriceNotFoundError,
+        TopUpLimitError,
         AccountNotEmptyError,
         InvalidArgumentError,
         OutOfRangeError,

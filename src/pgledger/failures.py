@@ -143,6 +143,8 @@ def _refusal(error: LedgerError) -> str:
     if error.sqlstate == "LG011" and values["unit"]:
         phrase = "{code} has no {unit}; it has {units}"
         values["units"] = units_told(values["unit"], error.details["units"])
+    if error.sqlstate == "LG012" and values["resets_at"]:
+        phrase += " ({used} used until {resets_at})"
     if error.sqlstate == "LG002":
         recorded, given = error.details["recorded"], error.details["given"]
         differing = list(_differing(recorded, given))
@@ -188,5 +190,6 @@ _PHRASES = {
     "{resets_at})",
     "LG009": "{requested} asked for, {remaining} remain of {original!r} of {account_id}",
     "LG011": "{code} is not sold",
+    "LG012": "{limit} of {account_id} is {allowed}, {requested} requested",
     "22023": "{given!r}",
 }

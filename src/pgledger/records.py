@@ -422,8 +422,9 @@ class Charge:
 
     ``amount`` is credits, ``price`` money in the smallest unit of ``price_currency``: None for an
     auto-top-up, which the worker prices. ``attempt`` counts the declines before, ``claims`` how
-    often it was claimed: above 1 it may have been charged before. ``idempotency_key`` is what the
-    provider must know it by.
+    often this attempt was claimed: above 1 it may have been charged before. ``idempotency_key`` is
+    what the provider must know it by. ``due_at`` is when it may be claimed again; None for a
+    checkout, and where nothing is left to do.
     """
 
     account_id: str
@@ -440,6 +441,22 @@ class Charge:
     customer: str | None
     payment_method: str | None
     created_at: datetime
+    due_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TopUpLimits:
+    """What top-ups keep to; minor units, None is no limit.
+
+    ``account_id`` is empty where these are the limits of all accounts that have none of their own.
+    """
+
+    account_id: str
+    minimum: int | None
+    multiple_of: int | None
+    maximum: int | None
+    daily_count_limit: int | None
+    daily_amount_limit: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,12 @@ GOOD: dict[str, dict[str, object]] = {
     "get_auto_top_up": {"account_id": "a"},
     "check_auto_top_up": {"account_id": "a"},
     "set_low_balance_level": {"account_id": "a", "level": 1},
+    "set_top_up_limits": {"account_id": "a", "minimum": 10, "multiple_of": 5},
+    "get_top_up_limits": {"account_id": "a"},
+    "create_top_up": {"account_id": "a", "amount": 1, "price": 5, "price_currency": "usd"},
+    "claim_top_ups": {},
+    "decline_top_up": {"account_id": "c", "key": "#auto-1", "attempt": 0, "reason": "declined"},
+    "defer_top_up": {"account_id": "c", "key": "#auto-1", "attempt": 0},
     "claim_events": {},
     "ack_events": {"account_ids": ["b"], "seqs": [1]},
     "list_events": {"account_id": "b"},
@@ -107,7 +113,7 @@ GOOD: dict[str, dict[str, object]] = {
     "list_identifiers": {"account_id": "a"},
 }
 # Null stands for all accounts here.
-ALL_ACCOUNTS = {"list_audit", "list_events", "verify"}
+ALL_ACCOUNTS = {"get_top_up_limits", "list_audit", "list_events", "set_top_up_limits", "verify"}
 # And here for one that is yet to get its id.
 NO_ACCOUNTS = {"resolve_account"}
 
@@ -138,6 +144,17 @@ REFUSED: dict[str, list[Any]] = {
     "move": [None],
     "open": [None],
     "account_ids": [None, [], [None], ["b", "b"]],
+    "attempt": [None, 1, -1, LOWEST, HIGHEST],
+    "give_up": [None],
+    "lease": [None, "0", "-1 s", "1 day 1 microsecond", "1 month", "178000000 years"],
+    "maximum": [0, 9, -1, LOWEST],
+    "minimum": [0, -1, LOWEST, HIGHEST],
+    "multiple_of": [0, -1, LOWEST],
+    "pause": [None, "0", "-1 s", "178000000 years"],
+    "payment_id": NO_LABEL,
+    "price": [None, 0, -1, LOWEST],
+    "price_currency": [None, "", "USD", "us", "usdt", "us1", "u\u00e9d", "usd\n", HUGE],
+    "provider": NO_LABEL,
     "amount": NO_CREDIT,
     "anchor": [None, "", "calendar", HUGE],
     "at_once": [None],
@@ -203,6 +220,14 @@ REFUSED_BY: dict[tuple[str, str], list[Any]] = {
     ("reverse_transaction", "amount"): [0, -1, 11, HIGHEST, -HIGHEST, LOWEST],
     ("list_audit", "account_id"): NO_LABEL,
     ("list_events", "account_id"): NO_LABEL,
+    ("get_top_up_limits", "account_id"): NO_LABEL,
+    ("set_top_up_limits", "account_id"): [*NO_LABEL, "unknown"],
+    ("set_top_up_limits", "daily_amount_limit"): [0, 9, -1, LOWEST],
+    ("create_top_up", "metadata"): [*NO_METADATA, Jsonb({"price": 1}), Jsonb(["price_currency"])],
+    ("decline_top_up", "account_id"): [*NO_ACCOUNT, "unknown", "a"],
+    ("decline_top_up", "key"): [None, *NO_LABEL, *OWN_KEYS[:2], "unknown"],
+    ("defer_top_up", "account_id"): [*NO_ACCOUNT, "unknown", "a"],
+    ("defer_top_up", "key"): [None, *NO_LABEL, *OWN_KEYS[:2], "unknown"],
     ("get_transaction", "key"): [None, *NO_LABEL],
     ("history", "type"): ["", "top_up", "HOLD", HUGE],
     ("revoke_lot", "key"): [None, *NO_LABEL, "unknown", "k", "spent", "pending", "#", "#99"],
@@ -233,6 +258,16 @@ FREE: dict[str, list[Any]] = {
     "priorities": [None, [None], [0], [2**31 - 1]],
     "reference_ids": [None, [None], ["x" * 255]],
     "shortfalls": [None, [None], ["REFUSE"], ["PARTIAL"], ["DEBT"], ["FORCE"]],
+    "give_up": [True, False],
+    "lease": ["1 microsecond", "1 day"],
+    "maximum": [None, 10, HIGHEST],
+    "minimum": [None, 1, HIGHEST - 7],
+    "multiple_of": [None, 1, 10, HIGHEST],
+    "pause": ["1 microsecond", "100 years"],
+    "payment_id": [None, "x" * 255],
+    "price": [1, HIGHEST],
+    "price_currency": ["eur"],
+    "provider": [None, "x" * 255],
     "before_seq": [None, 0, -1, LOWEST, HIGHEST],
     "fail_insufficient_credits": [None, True, False],
     "raise_refusals": [None, True, False],
@@ -294,6 +329,11 @@ FREE_BY: dict[tuple[str, str], list[Any]] = {
     ("revoke_lot", "reason"): [None, "x" * 1000],
     ("explain_transaction", "key"): ["k", "held", "unknown", "#1", "#99"],
     ("set_auto_top_up", "amount"): [1, HIGHEST],
+    ("get_top_up_limits", "account_id"): [None, "unknown"],
+    ("set_top_up_limits", "account_id"): [None],
+    ("set_top_up_limits", "daily_amount_limit"): [None, 10, HIGHEST],
+    ("decline_top_up", "reason"): [None, "x" * 1000],
+    ("defer_top_up", "reason"): [None, "x" * 1000],
     ("check_auto_top_up", "reference"): [None, "\N{PILE OF POO}" * 255],
     ("ack_events", "account_ids"): [["b"], ["unknown"], [""]],
     ("ack_events", "seqs"): [[1], [2], [LOWEST]],
@@ -405,6 +445,14 @@ def cases() -> Iterator[tuple[str, str]]:
         "link_identifier": "account_id identifier kind move actor",
         "unlink_identifier": "identifier kind actor",
         "list_identifiers": "account_id",
+        "set_top_up_limits": "account_id minimum multiple_of maximum daily_count_limit"
+        " daily_amount_limit actor",
+        "get_top_up_limits": "account_id",
+        "create_top_up": "account_id amount key price price_currency reference metadata expires_at"
+        " priority",
+        "claim_top_ups": "limit_count lease",
+        "decline_top_up": "account_id key attempt reason provider payment_id give_up",
+        "defer_top_up": "account_id key attempt pause reason",
     }
     for function, names in parameters_of.items():
         for parameter in names.split():
@@ -429,6 +477,9 @@ def filled(db: Ledger) -> Ledger:
     ask(db, "create_plan", code="basic", amount=5, period="1 day", policy="RESET")
     ask(db, "link_identifier", account_id="a", identifier="ada@example.com")
     ask(db, "link_identifier", account_id="b", identifier="bob@example.com")
+    ask(db, "top_up", account_id="c", amount=10)
+    ask(db, "set_auto_top_up", account_id="c", threshold=10, amount=5)
+    ask(db, "spend", account_id="c", amount=1)
     return db
 
 

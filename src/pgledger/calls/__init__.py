@@ -75,6 +75,14 @@ from pgledger.calls.reading import (
     usage_by_reference,
     verify,
 )
+from pgledger.calls.top_ups import (
+    claim_top_ups,
+    create_top_up,
+    decline_top_up,
+    defer_top_up,
+    get_top_up_limits,
+    set_top_up_limits,
+)
 
 __all__ = [
     "BatchItem",
@@ -93,8 +101,12 @@ __all__ = [
     "check_auto_top_up",
     "check_credits",
     "claim_events",
+    "claim_top_ups",
     "clear_plan",
     "create_plan",
+    "create_top_up",
+    "decline_top_up",
+    "defer_top_up",
     "enable_transaction",
     "expiring",
     "explain_balance",
@@ -104,6 +116,7 @@ __all__ = [
     "get_credits",
     "get_plan",
     "get_spending_cap",
+    "get_top_up_limits",
     "get_transaction",
     "grant_credits",
     "history",
@@ -131,6 +144,7 @@ __all__ = [
     "set_low_balance_level",
     "set_price",
     "set_spending_cap",
+    "set_top_up_limits",
     "spend",
     "spend_usage",
     "top_up",
