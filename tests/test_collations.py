@@ -104,6 +104,18 @@ CALLS: list[str] = [
     "unlink_identifier('CUS_A' {c}, 'CUSTOMER')",
     "unlink_identifier('cus_a' {c}, actor => 'me' {c})",
     "list_identifiers('A' {c})",
+    "set_top_up_limits('A' {c}, 5)",
+    "set_top_up_limits('a' {c}, 5, actor => 'me' {c})",
+    "get_top_up_limits('A' {c})",
+    "create_top_up('A' {c}, 1)",
+    "create_top_up('a', 1, 'PAID' {c})",
+    "create_top_up('a', 1, price => 1, price_currency => 'usd' {c}, reference => 'R' {c})",
+    "create_top_up('a', 1, price => 1, price_currency => 'USD' {c})",
+    "decline_top_up('A' {c}, '#auto-1', 0, 'R' {c})",
+    "decline_top_up('a', '#AUTO-1' {c}, 0, 'r')",
+    "decline_top_up('a' {c}, '#auto-1' {c}, 0, 'r' {c}, 'p' {c}, 'x' {c})",
+    "defer_top_up('A' {c}, '#auto-1', 0)",
+    "defer_top_up('a', '#AUTO-1' {c}, 0, '1 s', 'r' {c})",
 ]
 
 
@@ -122,6 +134,8 @@ def rich(db: Ledger) -> Ledger:
     ask(db, "set_spending_cap", account_id="a", amount=1000)
     ask(db, "set_auto_top_up", account_id="a", threshold=1, amount=1)
     ask(db, "open_account", account_id="b")
+    ask(db, "set_auto_top_up", account_id="a", threshold=10_000, amount=1)
+    ask(db, "check_auto_top_up", account_id="a")
     for identifier in ("cus_a", "ada@example.com"):
         ask(db, "link_identifier", account_id="a", identifier=identifier)
     return db

@@ -41,6 +41,8 @@ create table traps.currencies (like traps.accounts including all);
 create table traps.transactions (like traps.accounts including all);
 create table traps.pending_transactions (like traps.accounts including all);
 create table traps.auto_top_ups (like traps.accounts including all);
+create table traps.charges (like traps.accounts including all);
+create table traps.top_up_limits (like traps.accounts including all);
 create table traps.events (like traps.accounts including all);
 create table traps.pg_trigger (like traps.accounts including all);
 create domain traps.transaction_type as text check (traps.sprung(value));
@@ -276,6 +278,19 @@ def test_every_verb_around_the_core_works(db: Ledger, astray: Ledger) -> None:
     ask(astray, "spend", account_id="a", amount=50)
     assert ask(astray, "get_auto_top_up", account_id="a")["resumes_at"] is not None
     ask(astray, "set_account_status", account_id="a", status="FROZEN")
+    ask(astray, "set_top_up_limits", account_id="a", multiple_of=5, daily_count_limit=5)
+    given = {"account_id": "a", "key": "bought", "price": 9, "price_currency": "usd"}
+    refused(astray, "LG012", "create_top_up", **given, amount=6)
+    assert ask(astray, "create_top_up", **given, amount=5)["status"] == "PENDING"
+    given = {"account_id": "c", "threshold": 85, "amount": 50}
+    ask(astray, "top_up", account_id="c", amount=80)
+    ask(astray, "set_auto_top_up", **given)
+    ask(astray, "check_auto_top_up", account_id="c")
+    assert ask(astray, "claim_top_ups")["account_id"] == "c"
+    given = {"account_id": "c", "key": "#auto-1", "reason": "x"}
+    assert ask(astray, "defer_top_up", **given, attempt=0)["claims"] == 1
+    assert ask(astray, "decline_top_up", **given, attempt=0)["status"] == "PENDING"
+    assert ask(astray, "decline_top_up", **given, attempt=1, give_up=True)["attempt"] == 2
     kinds = [row["kind"] for row in ask_all(astray, "list_events", account_id="a")]
     assert sorted(set(kinds)) == [
         "account_frozen",

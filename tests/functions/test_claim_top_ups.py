@@ -191,6 +191,33 @@ def test_what_was_claimed_before_the_settings_changed_is_seen_to(db: Ledger) -> 
     assert in_order(db)
 
 
+@pytest.mark.parametrize("limit", ["daily_count_limit", "monthly_count_limit"])
+def test_limits_hold_however_often_a_worker_dies(db: Ledger, limit: str) -> None:
+    owe(db, **{limit: 1})
+    for claims in (1, 2, 3):
+        assert ask(db, "claim_top_ups")["claims"] == claims
+        ask(db, "spend", account_id="a", amount=1)
+        come_due(db)
+    ask(db, "enable_transaction", account_id="a", key=KEY, external_id="pi_1")
+    ask(db, "spend", account_id="a", amount=230)
+    told = settings(db)
+    assert (told["intents"], told["waiting_for"]) == (1, None)
+    assert told["resumes_at"] is not None
+    assert keys(db) == []
+    assert in_order(db)
+
+
+def test_a_spend_that_was_rolled_back_charges_nobody(db: Ledger) -> None:
+    with db.transaction(force_rollback=True):
+        owe(db)
+        assert len(keys(db)) == 1
+    assert keys(db) == []
+    owe(db)
+    with db.transaction(force_rollback=True):
+        assert len(keys(db)) == 1
+    assert ask(db, "claim_top_ups")["claims"] == 1
+
+
 def test_the_customer_and_the_card_that_were_linked_last_are_told(db: Ledger) -> None:
     owe(db)
     for number, (kind, account_id, identifier) in enumerate(

@@ -11,6 +11,7 @@ LOW = "low_below is low_balance_level"
 ARMED = "top_up_below is the armed threshold"
 ATTENTION = "attention_at is not after what is due"
 WAITS = "an auto-top-up waits for an open intent"
+SETTLED = "a settled intent is not charged"
 EARLIER = "an original is an earlier transaction"
 AT_MOST = "refunds and reversals are at most their original"
 OPPOSITE = "a refund takes back a top-up, a reversal undoes another movement"
@@ -83,9 +84,12 @@ def busy(db: Ledger) -> Ledger:
         (AUTO + "waiting_for = 'open' where account_id = 'a'", [(WAITS, None)]),
         (
             PENDING + "status = 'CANCELLED', settled_at = now() where key = '#auto-1'",
-            [(WAITS, None)],
+            [(SETTLED, None), (WAITS, None)],
         ),
-        (PENDING + "type = 'GRANT' where key = '#auto-1'", [(WAITS, None)]),
+        (
+            PENDING + "type = 'GRANT' where key = '#auto-1'",
+            [("a charge has its intent", None), (WAITS, None)],
+        ),
         (
             (
                 "insert into pgledger.auto_top_ups (account_id, threshold, amount, mode, enabled)"
@@ -115,7 +119,7 @@ def busy(db: Ledger) -> Ledger:
         (PENDING + "settled_at = '2200-01-02' where key = 'part'", [(EXPIRES, 2)]),
         (
             PENDING + "status = 'EXPIRED', settled_at = now() where key = '#auto-1'",
-            [(EXPIRES, None), (WAITS, None)],
+            [(EXPIRES, None), (SETTLED, None), (WAITS, None)],
         ),
         (AUTO + "intents = 0 where account_id = 'a'", [(COUNTED, None)]),
         ("update pgledger.accounts set events = 0 where account_id = 'a'", [(EVENTS, 6)]),
