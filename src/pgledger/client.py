@@ -1,19 +1,23 @@
 """Ledger and AsyncLedger: two runners over the operations of calls."""
 
+import asyncio
 import inspect
+import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 import psycopg
+from psycopg.errors import InFailedSqlTransaction
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from pgledger import calls
 from pgledger.batching import AsyncBatcher, Batcher, Limits
 from pgledger.calls import Call
-from pgledger.errors import RETRYABLE, translated
+from pgledger.errors import RETRYABLE, LedgerError, TransactionAbortedError, translated
 
 if TYPE_CHECKING:
     from psycopg_pool import AsyncConnectionPool, ConnectionPool
@@ -49,6 +53,9 @@ class _Operation(Generic[P, R]):
 
 class _Operations:
     """What a ledger can do. The signatures and their rules are those of calls."""
+
+    # What failed last, in words: whoever catches it may go on in a transaction that is aborted.
+    _failure: str | None = None
 
     open_account = _Operation(calls.open_account)
     set_account_status = _Operation(calls.set_account_status)
@@ -116,6 +123,12 @@ class _Operations:
     ack_events = _Operation(calls.ack_events)
     run_due = _Operation(calls.run_due)
 
+    def _failed(self, error: Exception) -> None:
+        """Remember what failed; say it to a call that comes after it."""
+        if isinstance(error, InFailedSqlTransaction):
+            raise TransactionAbortedError(self._failure) from error
+        self._failure = f"{type(error).__name__}: {error}"
+
 
 class Ledger(_Operations):
     """The ledger over a psycopg connection or a psycopg_pool.ConnectionPool.
@@ -144,13 +157,17 @@ class Ledger(_Operations):
 
     def run(self, call: Call[R]) -> R:
         """Execute one call and return its result."""
-        with (
-            translated(),
-            self._connection() as connection,
-            connection.cursor(row_factory=tuple_row) as cursor,
-        ):
-            cursor.execute(call.query, call.arguments)
-            return call.result(cursor.fetchall())
+        try:
+            with (
+                translated(),
+                self._connection() as connection,
+                connection.cursor(row_factory=tuple_row) as cursor,
+            ):
+                cursor.execute(call.query, call.arguments)
+                return call.result(cursor.fetchall())
+        except (psycopg.Error, LedgerError) as error:
+            self._failed(error)
+            raise
 
     @contextmanager
     def transaction(self) -> Iterator["Ledger"]:
@@ -158,23 +175,33 @@ class Ledger(_Operations):
 
         Yields a ledger on one connection; run your own SQL on its ``connection``. A block inside a
         transaction, or inside another block, is a savepoint of it.
+
+        An interruption (Ctrl-C) or cancellation is an exception like any other; during the commit
+        it leaves open which of the two it was, as a lost connection does: repeat the block by its
+        keys. An error of the database that is caught inside the block is no way on, but for a
+        nested block around it: the block is rolled back and raises TransactionAbortedError.
         """
-        with self._connection() as connection, connection.transaction():
-            yield Ledger(connection)
+        with self._connection() as connection:
+            _require_a_beginning(connection, self._failure)
+            with connection.transaction():
+                ledger = Ledger(connection)
+                yield ledger
+                _require_an_end(connection, ledger._failure)
 
     def transact(self, work: Callable[["Ledger"], R], *, attempts: int = 3) -> R:
         """Run ``work`` in a transaction(), again when it met a serialization failure or deadlock.
 
-        At most ``attempts`` times in all; then that error is raised. ``work`` must be safe to run
-        again: what it did in the database is rolled back, what it did elsewhere is not. Inside an
-        open transaction, which cannot be run again from here, there is one attempt.
+        At most ``attempts`` times in all, with short pauses; then that error is raised. ``work``
+        must be safe to run again: what it did in the database is rolled back, what it did elsewhere
+        is not. Inside an open transaction, which cannot be run again from here, there is one
+        attempt.
         """
-        for _ in range(1, self._attempts(attempts)):
+        for attempt in range(1, self._attempts(attempts)):
             try:
                 with self.transaction() as ledger:
                     return work(ledger)
             except RETRYABLE:
-                continue
+                time.sleep(_pause_after(attempt))
         with self.transaction() as ledger:
             return work(ledger)
 
@@ -253,13 +280,17 @@ class AsyncLedger(_Operations):
 
     async def run(self, call: Call[R]) -> R:
         """Execute one call and return its result."""
-        with translated():
-            async with (
-                self._connection() as connection,
-                connection.cursor(row_factory=tuple_row) as cursor,
-            ):
-                await cursor.execute(call.query, call.arguments)
-                return call.result(await cursor.fetchall())
+        try:
+            with translated():
+                async with (
+                    self._connection() as connection,
+                    connection.cursor(row_factory=tuple_row) as cursor,
+                ):
+                    await cursor.execute(call.query, call.arguments)
+                    return call.result(await cursor.fetchall())
+        except (psycopg.Error, LedgerError) as error:
+            self._failed(error)
+            raise
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["AsyncLedger"]:
@@ -267,19 +298,23 @@ class AsyncLedger(_Operations):
 
         As :meth:`Ledger.transaction`.
         """
-        async with self._connection() as connection, connection.transaction():
-            yield AsyncLedger(connection)
+        async with self._connection() as connection:
+            _require_a_beginning(connection, self._failure)
+            async with connection.transaction():
+                ledger = AsyncLedger(connection)
+                yield ledger
+                _require_an_end(connection, ledger._failure)
 
     async def transact(
         self, work: Callable[["AsyncLedger"], Awaitable[R]], *, attempts: int = 3
     ) -> R:
         """Run ``work`` in a transaction(), again after a conflict, as :meth:`Ledger.transact`."""
-        for _ in range(1, self._attempts(attempts)):
+        for attempt in range(1, self._attempts(attempts)):
             try:
                 async with self.transaction() as ledger:
                     return await work(ledger)
             except RETRYABLE:
-                continue
+                await asyncio.sleep(_pause_after(attempt))
         async with self.transaction() as ledger:
             return await work(ledger)
 
@@ -330,6 +365,33 @@ def _in_transaction(source: object) -> bool:
         isinstance(source, (psycopg.Connection, psycopg.AsyncConnection))
         and source.info.transaction_status is not TransactionStatus.IDLE
     )
+
+
+def _pause_after(attempt: int) -> float:
+    """Return seconds, at random: whoever is run again at once meets the same other one again."""
+    return random.uniform(0, min(0.01 * 2**attempt, 1))  # noqa: S311 - no secret
+
+
+def _require_a_beginning(connection: psycopg.BaseConnection[Any], failure: str | None) -> None:
+    """Refuse a block inside a transaction that takes nothing more."""
+    if connection.info.transaction_status is TransactionStatus.INERROR:
+        raise TransactionAbortedError(failure)
+
+
+def _require_an_end(connection: psycopg.BaseConnection[Any], failure: str | None) -> None:
+    """Refuse to end a block well whose COMMIT would commit nothing, which psycopg does not tell."""
+    match connection.info.transaction_status:
+        case TransactionStatus.INERROR:
+            raise TransactionAbortedError(failure)
+        case TransactionStatus.UNKNOWN:
+            raise psycopg.OperationalError(
+                "the connection was lost inside the transaction, which is rolled back: "
+                "the error that told of it was caught"
+            )
+        case TransactionStatus.IDLE:
+            raise psycopg.ProgrammingError(
+                "the transaction was ended inside its block, by a commit or rollback of its own"
+            )
 
 
 def _require_own_transactions(source: object, connections: int = 1) -> None:

@@ -142,6 +142,29 @@ class OutOfRangeError(LedgerError, ValueError):
     sqlstates = ("22003",)
 
 
+class TransactionAbortedError(errors.InFailedSqlTransaction):
+    """An error inside a transaction was caught, and the transaction went on: it is rolled back.
+
+    PostgreSQL takes nothing more in a transaction of which a statement failed, and answers its
+    COMMIT with a rollback. ``failure`` is the error that was caught, in words, where the ledger
+    knows it. Not a LedgerError: who catches refusals does not mean this.
+    """
+
+    def __init__(self, failure: str | None = None) -> None:
+        """Say what failed, where it is known, and what to do instead."""
+        self.failure = failure
+        super().__init__(
+            "the transaction is rolled back: a statement in it failed "
+            f"({failure or 'not one of the ledger'}), and the error was caught inside it; "
+            "let it leave the block, catch it around a nested transaction(), or ask for refusals "
+            "as rows with raise_refusals=False"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy by what failed, of which the sentence is made again."""
+        return type(self), (self.failure,)
+
+
 class BatcherClosedError(RuntimeError):
     """The batcher is closed, or has broken down: the movement was not sent, nothing was written."""
 
