@@ -284,6 +284,7 @@
 \ir functions/_tell_dispute.sql
 \ir functions/record_payment_refund.sql
 \ir functions/record_dispute.sql
+\ir functions/list_payment_returns.sql
 
 -- Who is who.
 \ir functions/resolve_account.sql

@@ -9,8 +9,8 @@ begin atomic
     least(
       credits,
       n.own + div(
-        credits * greatest(least(n.money, (payment).paid - n.own_money), 0),
-        (payment).paid)
+        credits * greatest(least(n.money, coalesce((payment).paid, 0) - n.own_money), 0),
+        greatest((payment).paid, 1))
     )::bigint
   from (
     select
@@ -26,7 +26,6 @@ begin atomic
       order by r.own_seq is null, r.return_id is not distinct from last_id, r.created_at,
         r.return_id)
   ) n
-  where (payment).paid > 0
   order by n.place;
 end;
 

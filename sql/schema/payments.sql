@@ -108,6 +108,7 @@ create table if not exists pgledger.payment_returns (
 
 create index if not exists payment_returns_of_payment
   on pgledger.payment_returns (provider, payment_id);
+create index if not exists payment_returns_created on pgledger.payment_returns (created_at);
 
 comment on table pgledger.payment_returns is
   'Money of a payment that went back, or is asked back: refunds and disputes, by the provider''s '

@@ -185,6 +185,25 @@ begin
     );
   end if;
 
+  if to_regtype('pgledger.payment_return') is null then
+    create type pgledger.payment_return as (
+      provider text,
+      return_id text,
+      payment_id text,
+      kind pgledger.return_kind,
+      amount bigint,
+      currency text,
+      status pgledger.return_status,
+      policy pgledger.dispute_policy,
+      request_key text,
+      account_id text,
+      taken bigint,
+      occurred_at timestamptz,
+      created_at timestamptz,
+      updated_at timestamptz
+    );
+  end if;
+
   if to_regtype('pgledger.charge') is null then
     create type pgledger.charge as (
       account_id text,
@@ -432,6 +451,28 @@ comment on column pgledger.payment.reason is
 comment on column pgledger.payment.seq is
   'Which transaction of the account it became; null until it is credited.';
 comment on column pgledger.payment.updated_at is 'When it changed last.';
+
+comment on type pgledger.payment_return is
+  'A refund or a dispute of a payment, as list_payment_returns shows it.';
+comment on column pgledger.payment_return.return_id is
+  'The provider''s id of the refund or dispute; the payment''s own for what is known only as the '
+  'sum of its refunds.';
+comment on column pgledger.payment_return.payment_id is 'Of which payment.';
+comment on column pgledger.payment_return.kind is 'REFUND or DISPUTE.';
+comment on column pgledger.payment_return.amount is
+  'The money, in the smallest unit of the payment''s currency.';
+comment on column pgledger.payment_return.currency is
+  'The currency of the payment, such as usd; null while nobody has told.';
+comment on column pgledger.payment_return.policy is 'What an open dispute does; null: a refund.';
+comment on column pgledger.payment_return.request_key is
+  'The refund request that this refund carries out; else null.';
+comment on column pgledger.payment_return.account_id is
+  'Whose payment it is; null while nobody knows.';
+comment on column pgledger.payment_return.taken is
+  'The credits it has taken from the account, less what it gave back, minor units.';
+comment on column pgledger.payment_return.occurred_at is
+  'When what is known last happened, by the provider''s clock.';
+comment on column pgledger.payment_return.updated_at is 'When it changed last.';
 
 comment on type pgledger.charge is
   'What the provider is to be asked for: a checkout for a top-up, or a charge for an auto-top-up.';
