@@ -44,8 +44,8 @@ begin
     from pgledger.payment_returns r
     cross join lateral unnest(r.refund_seqs) s (seq)
     where r.provider = payment.provider and r.payment_id = payment.payment_id
-    order by pgledger._is_in_effect(r.status, r.policy), s.seq is not distinct from r.own_seq,
-      s.seq desc
+    order by pgledger._is_in_effect(r.status, r.policy) and r.amount > 0,
+      s.seq is not distinct from r.own_seq, s.seq desc
   loop
     v_part := least(v_taken - v_target, v_step.left_over);
     continue when v_part <= 0;

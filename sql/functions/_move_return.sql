@@ -13,10 +13,11 @@ begin
   from pgledger.payment_returns r
   where r.provider = payment.provider and r.return_id = _move_return.return_id;
 
-  -- A provider's id might make a key that is taken.
+  -- Whatever the ids are, they must not make a key that is taken.
   loop
     v_return.movements := v_return.movements + 1;
-    v_request.key := '#' || v_return.return_id || '-' || v_return.movements;
+    v_request.key :=
+      '#' || payment.provider || '-' || v_return.return_id || '-' || v_return.movements;
     exit when not exists (
       select from pgledger.transactions t
       where t.account_id = payment.account_id and t.key = v_request.key

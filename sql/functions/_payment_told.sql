@@ -32,8 +32,10 @@ begin
   return row(
     payment.provider, payment.payment_id, payment.status, payment.account_id, v_key,
     payment.amount, payment.paid, payment.paid_currency,
-    coalesce(v_refunded, 0) + greatest(payment.refunded - coalesce(v_known, 0), 0),
-    coalesce(v_disputed, 0), coalesce(v_taken, 0),
+    least(
+      coalesce(v_refunded, 0) + greatest(payment.refunded - coalesce(v_known, 0), 0),
+      9223372036854775807),
+    least(coalesce(v_disputed, 0), 9223372036854775807), coalesce(v_taken, 0),
     payment.reason, payment.seq, payment.created_at, payment.updated_at
   )::pgledger.payment;
 end;

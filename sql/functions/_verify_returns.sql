@@ -9,7 +9,9 @@ begin atomic
   cross join lateral (
     select coalesce(sum(pgledger._original_left(p.account_id, t.seq)), 0) as amount,
       count(*) as movements,
-      bool_and(t.amount < 0 and (t.original_seq = p.seq or t.external_id = r.return_id)) as all_fit,
+      bool_and(coalesce(
+        t.amount < 0 and (t.original_seq = p.seq or t.external_id = r.return_id), false)
+      ) as all_fit,
       bool_or(t.type <> 'REFUND') as may_be_undone
     from pgledger.transactions t
     where t.account_id = p.account_id and t.seq = any (r.refund_seqs)
