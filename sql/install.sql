@@ -244,6 +244,7 @@
 
 -- The verbs.
 \ir functions/open_account.sql
+\ir functions/_store_status.sql
 \ir functions/set_account_status.sql
 \ir functions/set_limits.sql
 \ir functions/set_low_balance_level.sql
@@ -268,6 +269,8 @@
 
 -- Money that goes back: refunds and disputes of payments.
 \ir functions/_check_label.sql
+\ir functions/_checked_provider.sql
+\ir functions/_checked_provider_id.sql
 \ir functions/_check_return.sql
 \ir functions/_is_in_effect.sql
 \ir functions/_store_return.sql
@@ -276,7 +279,6 @@
 \ir functions/_return_targets.sql
 \ir functions/_move_return.sql
 \ir functions/_level_returns.sql
-\ir functions/_store_status.sql
 \ir functions/_frozen_by_disputes.sql
 \ir functions/_freeze_disputed.sql
 \ir functions/_settle_returns.sql

@@ -3,17 +3,9 @@ returns void
 language plpgsql
 as $$
 begin
-  if given.provider is null or given.payment_id is null or given.return_id is null then
-    perform pgledger._reject(
-      case
-        when given.provider is null then 'provider'
-        when given.payment_id is null then 'payment_id'
-        else _check_return.parameter
-      end, null, 'Give the provider''s name, and its ids.');
-  end if;
-  perform pgledger._check_label('provider', given.provider);
-  perform pgledger._check_label('payment_id', given.payment_id);
-  perform pgledger._check_label(_check_return.parameter, given.return_id);
+  perform pgledger._checked_provider(given.provider);
+  perform pgledger._checked_provider_id(_check_return.parameter, given.return_id);
+  perform pgledger._checked_provider_id('payment_id', given.payment_id);
   perform pgledger._check_label('request_key', given.request_key);
 
   if given.return_id = given.payment_id then

@@ -17,6 +17,9 @@ begin
   where a.account_id = _store_status.account_id
   returning a.* into v_account;
 
+  if v_account.status = 'CLOSED' then
+    perform pgledger._clear_plan(v_account.account_id);
+  end if;
   -- Away from the fast path, so that the status is looked at.
   v_attention_at := pgledger._attention_at(v_account.account_id);
   update pgledger.balances b
@@ -32,7 +35,8 @@ end;
 $$;
 
 comment on function pgledger._store_status(text, pgledger.account_status) is
-  'Stores the status of an account where the fast path sees it, and tells when it is frozen by '
-  'that. Only under the lock of its balance row, after what was due is posted. Private.';
+  'Stores the status of an account where the fast path sees it, ends the plan of one that is '
+  'closed, and tells when one is frozen. Only under the lock of its balance row, after what was '
+  'due is posted. Private.';
 
 revoke all on function pgledger._store_status(text, pgledger.account_status) from public;

@@ -40,6 +40,9 @@ NO_UNITS = [
     Jsonb({"in": 10**4_000}),
     Jsonb({str(n): n for n in range(101)}),
 ]
+NO_PROVIDER = [None, *NO_LABEL, "x" * 51, "Stripe", "str\u00efpe", "1a", "a-b", "auto", "revoke"]
+NO_PROVIDERS_ID = [None, *NO_LABEL, "x" * 201]
+NO_MONEY = [None, -1, LOWEST]
 NO_INSTANT = [None, "infinity", "-infinity"]
 NO_BATCH: list[Any] = [None, []]
 NO_IDENTIFIER = [None, *NO_LABEL, "null", "<email>", "0", "plain", "a@b", "a@b.de" + " " * 1000]
@@ -107,6 +110,21 @@ GOOD: dict[str, dict[str, object]] = {
     "hold_usage": {"account_id": "a", "code": "m", "quantities": Jsonb({"in": 1})},
     "capture_usage": {"account_id": "a", "key": "used", "quantities": Jsonb({"in": 1})},
     "spend_usage": {"account_id": "a", "code": "m", "quantities": Jsonb({"in": 1})},
+    "record_payment_refund": {
+        "provider": "stripe",
+        "refund_id": "re_1",
+        "payment_id": "pi_1",
+        "amount": 1,
+        "status": "SUCCEEDED",
+    },
+    "record_dispute": {
+        "provider": "stripe",
+        "dispute_id": "dp_1",
+        "payment_id": "pi_1",
+        "amount": 1,
+        "status": "OPEN",
+    },
+    "list_payment_returns": {},
     "resolve_account": {"identifier": "new@example.com", "open": True},
     "link_identifier": {"account_id": "a", "identifier": "new@example.com"},
     "unlink_identifier": {"identifier": "ada@example.com"},
@@ -188,7 +206,9 @@ REFUSED: dict[str, list[Any]] = {
     "monthly_count_limit": [0, -1, LOWEST],
     "priority": [None],
     "within": [None, "0", "-1 s", "178000000 years"],
+    "occurred_at": ["infinity", "-infinity"],
     "original_key": [None, *NO_LABEL, "unknown", "#", "#0", "#99", "#-1"],
+    "provider": NO_PROVIDER,
     "reason": ["", "x" * 1001, HUGE],
     "reference": NO_LABEL,
     "required": NO_CREDIT,
@@ -202,6 +222,18 @@ REFUSED: dict[str, list[Any]] = {
     "debt_floor": [0, 1, HIGHEST],
 }
 REFUSED_BY: dict[tuple[str, str], list[Any]] = {
+    ("record_payment_refund", "refund_id"): [*NO_PROVIDERS_ID, "pi_1"],
+    ("record_payment_refund", "payment_id"): [*NO_PROVIDERS_ID, "re_1"],
+    ("record_payment_refund", "amount"): NO_MONEY,
+    ("record_payment_refund", "status"): [None, "", "pending", "OPEN", "LOST", "WON", HUGE],
+    ("record_payment_refund", "account_id"): NO_LABEL,
+    ("record_payment_refund", "request_key"): NO_LABEL,
+    ("record_dispute", "dispute_id"): [*NO_PROVIDERS_ID, "pi_1"],
+    ("record_dispute", "payment_id"): [*NO_PROVIDERS_ID, "dp_1"],
+    ("record_dispute", "amount"): NO_MONEY,
+    ("record_dispute", "status"): [None, "", "open", "PENDING", "SUCCEEDED", "FAILED", HUGE],
+    ("record_dispute", "policy"): [None, "", "freeze", "HOLD", HUGE],
+    ("list_payment_returns", "account_id"): NO_LABEL,
     ("resolve_account", "account_id"): NO_LABEL,
     ("link_identifier", "account_id"): [*NO_ACCOUNT, "unknown"],
     ("link_identifier", "identifier"): [*NO_IDENTIFIER, "bob@example.com"],
@@ -298,6 +330,21 @@ FREE: dict[str, list[Any]] = {
     "move": [True, False],
 }
 FREE_BY: dict[tuple[str, str], list[Any]] = {
+    ("record_payment_refund", "amount"): [0, HIGHEST],
+    ("record_payment_refund", "status"): ["PENDING", "SUCCEEDED", "FAILED"],
+    ("record_payment_refund", "request_key"): [None, "x" * 255, "#1"],
+    ("record_payment_refund", "account_id"): [None, "b"],
+    ("record_payment_refund", "occurred_at"): [None, "2020-01-01"],
+    ("record_dispute", "amount"): [0, HIGHEST],
+    ("record_dispute", "status"): ["OPEN", "LOST", "WON"],
+    ("record_dispute", "policy"): ["FLAG", "FREEZE", "DEDUCT"],
+    ("record_dispute", "reason"): [None, "x" * 1000],
+    ("record_dispute", "occurred_at"): [None, "2020-01-01"],
+    ("list_payment_returns", "provider"): [None, "stripe", "", HUGE],
+    ("list_payment_returns", "payment_id"): [None, "pi_1", "", HUGE],
+    ("list_payment_returns", "account_id"): [None, "a", "unknown"],
+    ("list_payment_returns", "since"): [None, "infinity", "-infinity", "2000-01-01"],
+    ("list_payment_returns", "until"): [None, "infinity", "-infinity", "2000-01-01"],
     ("resolve_account", "account_id"): [None, "a", "x" * 255, "\N{PILE OF POO}" * 255],
     ("link_identifier", "actor"): [None, "\N{PILE OF POO}" * 255],
     ("link_identifier", "identifier"): ["\N{PILE OF POO}" * 50 + "@example.com", " 7 "],
@@ -441,6 +488,10 @@ def cases() -> Iterator[tuple[str, str]]:
         "spend_usage": "account_id code quantities key reference metadata shortfall",
         "hold_usage": "account_id code quantities key expires_at reference metadata",
         "capture_usage": "account_id key quantities shortfall metadata",
+        "record_payment_refund": "provider refund_id payment_id amount status request_key"
+        " account_id occurred_at",
+        "record_dispute": "provider dispute_id payment_id amount status policy reason occurred_at",
+        "list_payment_returns": "account_id limit_count",
         "resolve_account": "identifier kind open account_id",
         "link_identifier": "account_id identifier kind move actor",
         "unlink_identifier": "identifier kind actor",
