@@ -131,7 +131,15 @@ GOOD: dict[str, dict[str, object]] = {
     "list_identifiers": {"account_id": "a"},
 }
 # Null stands for all accounts here.
-ALL_ACCOUNTS = {"get_top_up_limits", "list_audit", "list_events", "set_top_up_limits", "verify"}
+ALL_ACCOUNTS = {
+    "get_top_up_limits",
+    "list_audit",
+    "list_events",
+    "list_payment_returns",
+    "record_payment_refund",
+    "set_top_up_limits",
+    "verify",
+}
 # And here for one that is yet to get its id.
 NO_ACCOUNTS = {"resolve_account"}
 
@@ -207,8 +215,10 @@ REFUSED: dict[str, list[Any]] = {
     "priority": [None],
     "within": [None, "0", "-1 s", "178000000 years"],
     "occurred_at": ["infinity", "-infinity"],
+    "refund_id": [*NO_PROVIDERS_ID, "pi_1"],
+    "dispute_id": [*NO_PROVIDERS_ID, "pi_1"],
+    "request_key": NO_LABEL,
     "original_key": [None, *NO_LABEL, "unknown", "#", "#0", "#99", "#-1"],
-    "provider": NO_PROVIDER,
     "reason": ["", "x" * 1001, HUGE],
     "reference": NO_LABEL,
     "required": NO_CREDIT,
@@ -222,13 +232,12 @@ REFUSED: dict[str, list[Any]] = {
     "debt_floor": [0, 1, HIGHEST],
 }
 REFUSED_BY: dict[tuple[str, str], list[Any]] = {
-    ("record_payment_refund", "refund_id"): [*NO_PROVIDERS_ID, "pi_1"],
+    ("record_payment_refund", "provider"): NO_PROVIDER,
     ("record_payment_refund", "payment_id"): [*NO_PROVIDERS_ID, "re_1"],
     ("record_payment_refund", "amount"): NO_MONEY,
     ("record_payment_refund", "status"): [None, "", "pending", "OPEN", "LOST", "WON", HUGE],
     ("record_payment_refund", "account_id"): NO_LABEL,
-    ("record_payment_refund", "request_key"): NO_LABEL,
-    ("record_dispute", "dispute_id"): [*NO_PROVIDERS_ID, "pi_1"],
+    ("record_dispute", "provider"): NO_PROVIDER,
     ("record_dispute", "payment_id"): [*NO_PROVIDERS_ID, "dp_1"],
     ("record_dispute", "amount"): NO_MONEY,
     ("record_dispute", "status"): [None, "", "open", "PENDING", "SUCCEEDED", "FAILED", HUGE],
@@ -330,11 +339,17 @@ FREE: dict[str, list[Any]] = {
     "move": [True, False],
 }
 FREE_BY: dict[tuple[str, str], list[Any]] = {
+    ("record_payment_refund", "provider"): ["s", "x" * 50],
+    ("record_payment_refund", "refund_id"): ["#", "x" * 200],
+    ("record_payment_refund", "payment_id"): ["#", "x" * 200],
     ("record_payment_refund", "amount"): [0, HIGHEST],
     ("record_payment_refund", "status"): ["PENDING", "SUCCEEDED", "FAILED"],
     ("record_payment_refund", "request_key"): [None, "x" * 255, "#1"],
     ("record_payment_refund", "account_id"): [None, "b"],
     ("record_payment_refund", "occurred_at"): [None, "2020-01-01"],
+    ("record_dispute", "provider"): ["s", "x" * 50],
+    ("record_dispute", "dispute_id"): ["#", "x" * 200],
+    ("record_dispute", "payment_id"): ["#", "x" * 200],
     ("record_dispute", "amount"): [0, HIGHEST],
     ("record_dispute", "status"): ["OPEN", "LOST", "WON"],
     ("record_dispute", "policy"): ["FLAG", "FREEZE", "DEDUCT"],
@@ -601,7 +616,7 @@ def test_an_empty_ledger_refuses_a_missing_account_too(
 def test_an_empty_ledger_refuses_an_account_id_that_cannot_be_one(
     db: Ledger, function: str
 ) -> None:
-    error = refusal(db, function, {"account_id": ""})
+    error = refusal(db, function, GOOD[function] | {"account_id": ""})
     assert error.sqlstate == "22023"
 
 
