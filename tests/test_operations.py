@@ -2,11 +2,12 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 import pgledger
-from pgledger import Ledger
+from pgledger import Ledger, TopUpLimitError, TopUpLimits
 from tests.conftest import Connect
 from tests.test_client import async_ledger
 
@@ -138,6 +139,55 @@ def test_an_auto_top_up_is_set_asked_for_and_settled(ledger: Ledger) -> None:
     assert intent is not None
     assert (intent.key, intent.status, intent.replayed) == ("#auto-1", "PENDING", True)
     assert ledger.enable_transaction("u", "#auto-1").available == 240
+    assert ledger.verify() == []
+
+
+def test_a_top_up_is_announced_within_limits(ledger: Ledger) -> None:
+    assert ledger.get_top_up_limits() is None
+    limits = ledger.set_top_up_limits(
+        minimum=10, multiple_of=5, maximum=500, daily_count_limit=1, daily_amount_limit=900
+    )
+    assert limits == ledger.get_top_up_limits("u")
+    assert limits == TopUpLimits("", 10, 5, 500, 1, 900)
+    given: dict[str, Any] = {"price": 999, "price_currency": "usd", "reference": "order"}
+    given |= {"metadata": {"m": 1}, "expires_at": datetime(2200, 1, 1, tzinfo=UTC), "priority": 3}
+    charge = ledger.create_top_up("u", 100, key="k", **given)
+    assert (charge.status, charge.price, charge.price_currency) == ("PENDING", 999, "usd")
+    assert (charge.key, charge.reference, charge.due_at) == ("k", "order", None)
+    assert ledger.create_top_up("u", 100, key="k", **given).replayed
+    with pytest.raises(TopUpLimitError, match="daily_count_limit") as caught:
+        ledger.create_top_up("u", 10)
+    assert caught.value.details["used"] == 1
+    assert ledger.set_top_up_limits("u", maximum=50, actor="ada") == TopUpLimits(
+        "u", None, None, 50, None, None
+    )
+    ledger.enable_transaction("u", "k", external_id="pi_1")
+    assert ledger.create_top_up("u", 100, key="k", **given).status == "POSTED"
+    assert ledger.set_top_up_limits() is None
+    assert ledger.verify() == []
+
+
+def test_an_auto_top_up_is_claimed_put_off_and_declined(ledger: Ledger) -> None:
+    ledger.top_up("u", 100)
+    ledger.set_auto_top_up("u", 50, 200)
+    ledger.spend("u", 60)
+    (charge,) = ledger.claim_top_ups(limit_count=5, lease=timedelta(seconds=30))
+    assert (charge.key, charge.attempt, charge.claims, charge.price) == ("#auto-1", 0, 1, None)
+    assert ledger.claim_top_ups() == []
+    later = ledger.defer_top_up("u", "#auto-1", 0, pause=timedelta(hours=1), reason="processing")
+    assert later.due_at is not None
+    assert charge.due_at is not None
+    assert later.due_at > charge.due_at
+    assert later.idempotency_key == charge.idempotency_key
+    given: dict[str, Any] = {"provider": "stripe", "payment_id": "pi_1"}
+    declined = ledger.decline_top_up("u", "#auto-1", 0, "card_declined", **given)
+    assert (declined.attempt, declined.replayed) == (1, False)
+    assert declined.idempotency_key != charge.idempotency_key
+    assert ledger.decline_top_up("u", "#auto-1", 0).replayed
+    assert ledger.decline_top_up("u", "#auto-1", 1, give_up=True).status == "CANCELLED"
+    settings = ledger.get_auto_top_up("u")
+    assert settings is not None
+    assert not settings.enabled
     assert ledger.verify() == []
 
 

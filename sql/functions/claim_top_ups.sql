@@ -24,7 +24,7 @@ begin
       and p.status = 'PENDING'
       -- Who is frozen is not charged anew; but what may have been charged is seen to.
       and (a.status = 'OPEN' or c.claims > 0)
-    order by c.due_at, c.account_id collate "C", c.key collate "C"
+    order by c.due_at
     limit v_limit
     for update of c skip locked
   loop

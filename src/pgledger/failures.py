@@ -143,8 +143,8 @@ def _refusal(error: LedgerError) -> str:
     if error.sqlstate == "LG011" and values["unit"]:
         phrase = "{code} has no {unit}; it has {units}"
         values["units"] = units_told(values["unit"], error.details["units"])
-    if error.sqlstate == "LG012" and values["resets_at"]:
-        phrase += " ({used} used until {resets_at})"
+    if error.sqlstate == "LG012":
+        phrase = phrase.replace("{limit}", _LIMITS[error.details["limit"]])
     if error.sqlstate == "LG002":
         recorded, given = error.details["recorded"], error.details["given"]
         differing = list(_differing(recorded, given))
@@ -190,6 +190,14 @@ _PHRASES = {
     "{resets_at})",
     "LG009": "{requested} asked for, {remaining} remain of {original!r} of {account_id}",
     "LG011": "{code} is not sold",
-    "LG012": "{limit} of {account_id} is {allowed}, {requested} requested",
+    "LG012": "{account_id} may buy {limit}",
     "22023": "{given!r}",
+}
+_LIMITS = {
+    "minimum": "at least {allowed} at a time, {requested} requested",
+    "multiple_of": "multiples of {allowed}, {requested} requested",
+    "maximum": "at most {allowed} at a time, {requested} requested",
+    "daily_count_limit": "{allowed} times a day, {used} used until {resets_at}",
+    "daily_amount_limit": "at most {allowed} a day, {requested} requested ({used} used until "
+    "{resets_at})",
 }

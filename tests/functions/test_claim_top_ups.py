@@ -193,7 +193,8 @@ def test_what_was_claimed_before_the_settings_changed_is_seen_to(db: Ledger) -> 
 
 @pytest.mark.parametrize("limit", ["daily_count_limit", "monthly_count_limit"])
 def test_limits_hold_however_often_a_worker_dies(db: Ledger, limit: str) -> None:
-    owe(db, **{limit: 1})
+    given: dict[str, object] = {limit: 1}
+    owe(db, "a", **given)
     for claims in (1, 2, 3):
         assert ask(db, "claim_top_ups")["claims"] == claims
         ask(db, "spend", account_id="a", amount=1)
@@ -220,24 +221,23 @@ def test_a_spend_that_was_rolled_back_charges_nobody(db: Ledger) -> None:
 
 def test_the_customer_and_the_card_that_were_linked_last_are_told(db: Ledger) -> None:
     owe(db)
-    for number, (kind, account_id, identifier) in enumerate(
-        (
-            ("CUSTOMER", "a", "cus_old"),
-            ("CUSTOMER", "a", "cus_new"),
-            ("PAYMENT_METHOD", "a", "pm_new"),
-            ("PAYMENT_METHOD", "a", "pm_old"),
-            ("EMAIL", "a", "a@example.com"),
-            ("CUSTOMER", "b", "cus_b"),
-            ("PAYMENT_METHOD", "b", "pm_b"),
-        )
+    for kind, account_id, identifier, age in (
+        ("CUSTOMER", "a", "cus_1", 9),
+        ("CUSTOMER", "a", "cus_2", 8),
+        ("PAYMENT_METHOD", "a", "pm_3", 7),
+        ("PAYMENT_METHOD", "a", "pm_2", 7),
+        ("PAYMENT_METHOD", "a", "pm_1", 8),
+        ("EMAIL", "a", "a@example.com", 0),
+        ("CUSTOMER", "b", "cus_0", 0),
+        ("PAYMENT_METHOD", "b", "pm_0", 0),
     ):
         db.execute(
             "insert into pgledger.account_identifiers (kind, value, account_id, linked_at)"
-            " values (%s, %s, %s, clock_timestamp() + %s * interval '1 s')",
-            [kind, identifier, account_id, -number if kind == "PAYMENT_METHOD" else number],
+            " values (%s, %s, %s, timestamptz '2026-01-01' - %s * interval '1 s')",
+            [kind, identifier, account_id, age],
         )
     row = ask(db, "claim_top_ups")
-    assert (row["customer"], row["payment_method"]) == ("cus_new", "pm_new")
+    assert (row["customer"], row["payment_method"]) == ("cus_2", "pm_2")
 
 
 def test_a_number_that_was_charged_is_never_used_again(db: Ledger) -> None:

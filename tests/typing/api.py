@@ -19,6 +19,7 @@ from pgledger import (
     BalanceItem,
     Batcher,
     BatchItem,
+    Charge,
     ClaimedEvent,
     Disagreement,
     Draw,
@@ -35,6 +36,7 @@ from pgledger import (
     ResolvedAccount,
     SpendingCap,
     SpendingCapUsage,
+    TopUpLimits,
     Transaction,
     UnitPrice,
     UsagePrice,
@@ -128,6 +130,15 @@ def lots_plans_and_caps(ledger: Ledger) -> None:
     ledger.create_plan("pro", 1, "1 month", "NO")  # type: ignore[arg-type]
     ledger.create_plan("pro", 1, 30, "ADD")  # type: ignore[arg-type]
     ledger.set_spending_cap("u")  # type: ignore[call-arg]
+
+
+def top_ups(ledger: Ledger) -> None:
+    assert_type(ledger.create_top_up("u", 1, key="k", price=1, price_currency="usd"), Charge)
+    assert_type(ledger.set_top_up_limits("u", minimum=1), TopUpLimits | None)
+    assert_type(ledger.get_top_up_limits(), TopUpLimits | None)
+    assert_type(ledger.claim_top_ups(limit_count=1), list[Charge])
+    assert_type(ledger.decline_top_up("u", "#auto-1", 0, "declined"), Charge)
+    assert_type(ledger.defer_top_up("u", "#auto-1", 0), Charge)
 
 
 async def async_facade(connection: psycopg.AsyncConnection[Any], pool: AsyncConnectionPool) -> None:
