@@ -12,7 +12,7 @@ declare
 begin
   -- Settings that changed meanwhile do not ask for this one any more: it is not tried again, and
   -- they are not switched off for it.
-  select coalesce(s.enabled and s.waiting_for = charge.key, false) into v_awaited
+  select coalesce(s.waiting_for = charge.key, false) into v_awaited
   from pgledger.auto_top_ups s
   where s.account_id = charge.account_id;
 

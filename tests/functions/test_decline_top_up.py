@@ -212,6 +212,7 @@ def test_what_was_switched_off_stays_so(owing: Ledger) -> None:
 def test_one_account_is_declined_and_no_other(owing: Ledger) -> None:
     owe(owing, "b")
     decline(owing, 0, give_up=True)
+    assert failures(owing)[0]["auto_top_up"] == "disabled"
     assert charge(owing, account_id="b")["due"] is True
     assert settings(owing, "b")["enabled"] is True
     assert armed_below(owing, "b") is None
@@ -219,6 +220,14 @@ def test_one_account_is_declined_and_no_other(owing: Ledger) -> None:
     ask(owing, "claim_top_ups")
     ask(owing, "decline_top_up", account_id="b", key=KEY, attempt=0, reason="x")
     assert charge(owing)["declines"] == 1
+    assert in_order(owing)
+
+
+def test_other_settings_that_changed_do_not_end_it(owing: Ledger) -> None:
+    owe(owing, "b")
+    ask(owing, "set_auto_top_up", account_id="a", threshold=50, amount=300)
+    assert decline(owing, 0, account_id="b")["status"] == "PENDING"
+    assert decline(owing, 0)["status"] == "CANCELLED"
     assert in_order(owing)
 
 
