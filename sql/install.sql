@@ -282,6 +282,7 @@
 \ir functions/_frozen_by_disputes.sql
 \ir functions/_freeze_disputed.sql
 \ir functions/_settle_returns.sql
+\ir functions/_tell_refund_request.sql
 \ir functions/_return_told.sql
 \ir functions/_tell_dispute.sql
 \ir functions/record_payment_refund.sql
@@ -345,6 +346,25 @@
 \ir functions/ack_events.sql
 \ir functions/run_due.sql
 
+-- Refund requests.
+\ir functions/_lock_paid.sql
+\ir functions/_require_unused.sql
+\ir functions/_refund_money.sql
+\ir functions/_approve_refund.sql
+\ir functions/_is_unspent.sql
+\ir functions/_check_refund_request.sql
+\ir functions/_judge_refund_request.sql
+\ir functions/_replay_refund_request.sql
+\ir functions/_refuse_decided.sql
+\ir functions/_lock_refund_request.sql
+\ir functions/request_refund.sql
+\ir functions/approve_refund.sql
+\ir functions/reject_refund.sql
+\ir functions/_refund_provider_key.sql
+\ir functions/claim_refunds.sql
+\ir functions/_give_refund_back.sql
+\ir functions/settle_refund_request.sql
+
 -- The readers.
 \ir functions/get_credits.sql
 \ir functions/get_balance.sql
@@ -364,6 +384,7 @@
 \ir functions/get_top_up_limits.sql
 \ir functions/list_events.sql
 \ir functions/list_audit.sql
+\ir functions/list_refund_requests.sql
 \ir functions/list_plans.sql
 \ir functions/_allowance_left.sql
 \ir functions/get_plan.sql
@@ -387,6 +408,7 @@
 \ir functions/_usage_sum.sql
 \ir functions/_verify_usage.sql
 \ir functions/_verify_returns.sql
+\ir functions/_verify_refund_requests.sql
 \ir functions/_verify_subjects.sql
 \ir functions/_verify_guard.sql
 \ir functions/verify.sql

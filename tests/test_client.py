@@ -97,6 +97,9 @@ def test_a_record_has_the_columns_of_its_type(db: psycopg.Connection[dict[str, A
         (records.UsagePrice, "usage_price"),
         (records.Identifier, "account_identifiers"),
         (records.ResolvedAccount, "resolved_account"),
+        (records.AuditEntry, "audit_log"),
+        (records.RefundRequest, "refund_requests"),
+        (records.ClaimedRefund, "refund_order"),
     ):
         columns = db.execute(
             """

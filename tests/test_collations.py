@@ -86,6 +86,18 @@ CALLS: list[str] = [
     "get_plan('A' {c})",
     "get_spending_cap('A' {c})",
     "list_events('A' {c})",
+    "list_audit('A' {c})",
+    "request_refund('A' {c}, 'paid')",
+    "request_refund('a', 'PAID' {c}, tolerance => 0)",
+    "request_refund('a', 'paid', key => 'ASKED' {c})",
+    "approve_refund('A' {c}, 'asked')",
+    "approve_refund('a', 'ASKED' {c}, actor => 'X' {c})",
+    "reject_refund('A' {c}, 'asked')",
+    "reject_refund('a', 'ASKED' {c}, actor => 'X' {c})",
+    "settle_refund_request('A' {c}, 'asked', 'R' {c})",
+    "settle_refund_request('a', 'ASKED' {c}, 'R' {c})",
+    "claim_refunds(provider => 'STRIPE' {c})",
+    "list_refund_requests(account_id => 'A' {c})",
     "list_prices('M' {c})",
     "verify('A' {c})",
     "check_auto_top_up('A' {c})",
@@ -138,6 +150,7 @@ def rich(db: Ledger) -> Ledger:
     ask(db, "check_auto_top_up", account_id="a")
     for identifier in ("cus_a", "ada@example.com"):
         ask(db, "link_identifier", account_id="a", identifier=identifier)
+    ask(db, "request_refund", account_id="a", original_key="paid", amount=1, key="asked")
     return db
 
 

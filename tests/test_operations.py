@@ -238,6 +238,39 @@ def test_who_did_what_is_told(ledger: Ledger) -> None:
     assert (older.account_id, older.arguments) == ("u", {"min_balance": -1})
 
 
+def test_a_refund_is_asked_for_decided_and_settled(ledger: Ledger) -> None:
+    for key in ("t1", "t2", "t3"):
+        ledger.top_up("u", 100, key=key, external_id=f"pi_{key}")
+    row = ledger.request_refund("u", "t1", 40, key="r1", reason="unused", actor="payer")
+    assert (row.status, row.amount, row.requested_by) == ("PENDING", 40, "payer")
+    assert ledger.list_refund_requests("PENDING") == [row]
+    with pytest.raises(pgledger.IdempotencyConflictError) as caught:
+        ledger.request_refund("u", "t1")
+    assert caught.value.details["open"] == "r1"
+    approved = ledger.approve_refund("u", "r1", reason="fair", actor="ada")
+    assert (approved.status, approved.seq, approved.decided_by) == ("APPROVED", 4, "ada")
+    assert ledger.get_credits("u") == 260
+    assert ledger.claim_refunds(limit_count=5, lease=timedelta(minutes=1), provider="stripe") == []
+    assert ledger.settle_refund_request("u", "r1", return_id="by hand").return_id == "by hand"
+
+    ledger.request_refund("u", "t2", key="r2")
+    assert ledger.reject_refund("u", "r2", reason="no").status == "REJECTED"
+    with pytest.raises(pgledger.TransactionNotPendingError):
+        ledger.approve_refund("u", "r2")
+    assert ledger.request_refund("u", "t3", key="r3", tolerance=0).decision == "policy"
+    assert ledger.settle_refund_request("u", "r3", result="no such card").result == "no such card"
+    assert ledger.get_credits("u") == 260
+    newest = ledger.list_refund_requests(account_id="u", limit_count=1)[0]
+    assert newest.key == "r3"
+    older = ledger.list_refund_requests(
+        before_at=newest.created_at,
+        before_account_id=newest.account_id,
+        before_key=newest.key,
+    )
+    assert [row.key for row in older] == ["r2", "r1"]
+    assert ledger.verify() == []
+
+
 def test_what_is_due_is_closed(ledger: Ledger) -> None:
     ledger.top_up("u", 100)
     ledger.hold("u", 60, key="h", expires_at=datetime.now(UTC) + timedelta(hours=1))

@@ -19,6 +19,8 @@ begin
       from pgledger.transactions t
       where t.account_id = payment.account_id and t.key = n.request_key
         and t.original_seq = payment.seq
+        -- Not one whose credits went back because the provider had refused it.
+        and pgledger._original_left(t.account_id, t.seq) > 0
     ) f
     where n.provider = payment.provider and n.payment_id = payment.payment_id
       and n.own_seq is null

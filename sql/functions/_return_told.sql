@@ -13,6 +13,7 @@ begin
   where p.provider = told.provider and p.payment_id = told.payment_id
   returning p.* into strict v_payment;
   perform pgledger._settle_returns(v_payment, told.return_id);
+  perform pgledger._tell_refund_request(v_payment, told.return_id);
 
   select p.* into strict v_payment
   from pgledger.payments p

@@ -23,6 +23,8 @@ begin atomic
   union
   select h.account_id from pgledger.charges h
   union
+  select q.account_id from pgledger.refund_requests q
+  union
   -- Null as well, for the payments that are nobody's yet.
   select m.account_id from pgledger.payments m;
 end;

@@ -11,8 +11,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_limit bigint := pgledger._checked_limit(list_audit.limit_count);
-  v_act text := list_audit.act collate "default";
-  v_actor text := list_audit.actor collate "default";
+  v_act text collate "default" := list_audit.act;
+  v_actor text collate "default" := list_audit.actor;
   v_before_at timestamptz := coalesce(list_audit.before_at, 'infinity');
   v_before_id uuid :=
     coalesce(list_audit.before_id, '00000000-0000-0000-0000-000000000000');

@@ -48,6 +48,8 @@ begin atomic
     select w.* from pgledger._verify_returns(s.account_id) w
     union all
     select x.* from pgledger._verify_charges(s.account_id) x
+    union all
+    select f.* from pgledger._verify_refund_requests(s.account_id) f
   ) v
   union all
   select null, g.rule, null, null, g.expected, g.found

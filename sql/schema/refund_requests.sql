@@ -13,6 +13,7 @@ create table if not exists pgledger.refund_requests (
   provider text,
   payment_id text,
   money bigint,
+  money_currency text,
   return_id text,
   result text,
   due_at timestamptz,
@@ -27,6 +28,8 @@ create unique index if not exists refund_requests_one_open
   on pgledger.refund_requests (account_id, original_seq) where status = 'PENDING';
 create index if not exists refund_requests_open
   on pgledger.refund_requests (created_at) where status = 'PENDING';
+create index if not exists refund_requests_created
+  on pgledger.refund_requests (created_at);
 create index if not exists refund_requests_due
   on pgledger.refund_requests (due_at) where due_at is not null;
 
@@ -50,6 +53,8 @@ comment on column pgledger.refund_requests.provider is
 comment on column pgledger.refund_requests.payment_id is 'Of which payment; null as provider is.';
 comment on column pgledger.refund_requests.money is
   'How much money goes back, in the smallest unit of the payment''s currency; null as provider is.';
+comment on column pgledger.refund_requests.money_currency is
+  'The currency of the money, such as usd; null as provider is.';
 comment on column pgledger.refund_requests.return_id is
   'The provider''s id of the refund; null until it is made.';
 comment on column pgledger.refund_requests.result is

@@ -224,6 +224,20 @@ begin
     );
   end if;
 
+  if to_regtype('pgledger.refund_order') is null then
+    create type pgledger.refund_order as (
+      account_id text,
+      key text,
+      amount bigint,
+      provider text,
+      payment_id text,
+      money bigint,
+      money_currency text,
+      claims bigint,
+      idempotency_key text
+    );
+  end if;
+
   if to_regtype('pgledger._request') is null then
     create type pgledger._request as (
       account_id text,
@@ -498,6 +512,21 @@ comment on column pgledger.charge.payment_method is
 
 comment on column pgledger.charge.due_at is
   'When it may be claimed again; null for a checkout, and where nothing is left to do.';
+
+comment on type pgledger.refund_order is
+  'An approved refund whose money the provider is to give back.';
+comment on column pgledger.refund_order.key is
+  'The key of the refund request, to be given to record_payment_refund as request_key.';
+comment on column pgledger.refund_order.amount is 'The credits that were taken, minor units.';
+comment on column pgledger.refund_order.payment_id is 'Of which payment.';
+comment on column pgledger.refund_order.money is
+  'How much money, in the smallest unit of money_currency.';
+comment on column pgledger.refund_order.money_currency is
+  'The currency of the money, such as usd.';
+comment on column pgledger.refund_order.claims is
+  'How often it was claimed, this time included: above 1 the money may be on its way already.';
+comment on column pgledger.refund_order.idempotency_key is
+  'What the provider must know the refund by: always the same for the same request.';
 
 comment on type pgledger._request is
   'One movement as a verb asks for it, checked and judged by the private functions. Private.';

@@ -86,6 +86,9 @@ class _Operations:
     reverse_transaction = _Operation(calls.reverse_transaction)
     revoke_lot = _Operation(calls.revoke_lot)
     transfer = _Operation(calls.transfer)
+    request_refund = _Operation(calls.request_refund)
+    approve_refund = _Operation(calls.approve_refund)
+    reject_refund = _Operation(calls.reject_refund)
     post_batch = _Operation(calls.post_batch)
 
     get_credits = _Operation(calls.get_credits)
@@ -108,6 +111,7 @@ class _Operations:
     get_top_up_limits = _Operation(calls.get_top_up_limits)
     list_events = _Operation(calls.list_events)
     list_audit = _Operation(calls.list_audit)
+    list_refund_requests = _Operation(calls.list_refund_requests)
     verify = _Operation(calls.verify)
 
     resolve_account = _Operation(calls.resolve_account)
@@ -121,6 +125,8 @@ class _Operations:
     defer_top_up = _Operation(calls.defer_top_up)
     claim_events = _Operation(calls.claim_events)
     ack_events = _Operation(calls.ack_events)
+    claim_refunds = _Operation(calls.claim_refunds)
+    settle_refund_request = _Operation(calls.settle_refund_request)
     run_due = _Operation(calls.run_due)
 
     def _failed(self, error: Exception) -> None:

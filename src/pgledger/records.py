@@ -29,6 +29,7 @@ Shortfall = Literal["REFUSE", "PARTIAL", "DEBT"]
 AutoTopUpMode = Literal["INTENT", "INSTANT"]
 PriceRounding = Literal["CEIL", "FLOOR", "HALF_EVEN"]
 RefillPolicy = Literal["ADD", "TOP_UP_TO", "RESET"]
+RefundRequestStatus = Literal["PENDING", "APPROVED", "REJECTED"]
 PlanAnchor = Literal["CALENDAR", "ACCOUNT"]
 IdentifierKind = Literal["EMAIL", "UUID", "INTEGER", "CUSTOMER", "PAYMENT_METHOD"]
 EventKind = Literal[
@@ -401,6 +402,57 @@ class AuditEntry:
     actor: str
     arguments: dict[str, Any]
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RefundRequest:
+    """A refund that somebody asked for, what was decided, and what came of it.
+
+    ``amount`` is in credits, minor units; ``money`` in the smallest unit of ``money_currency``,
+    None where the top-up has no payment here. ``seq`` is that of the REFUND, None unless APPROVED.
+    ``due_at`` is when a worker may claim it to have the money given back, None where nothing is
+    left to do; ``result`` what became of that.
+    """
+
+    account_id: str
+    key: str
+    original_seq: int
+    amount: int
+    status: RefundRequestStatus
+    reason: str | None
+    requested_by: str
+    decision: str | None
+    decided_by: str | None
+    decided_at: datetime | None
+    seq: int | None
+    provider: str | None
+    payment_id: str | None
+    money: int | None
+    money_currency: str | None
+    return_id: str | None
+    result: str | None
+    due_at: datetime | None
+    claims: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedRefund:
+    """An approved refund whose money the provider is to give back, in ``money_currency``.
+
+    ``idempotency_key`` is always the same for the same request. Above 1 ``claims`` the money may be
+    on its way already.
+    """
+
+    account_id: str
+    key: str
+    amount: int
+    provider: str
+    payment_id: str
+    money: int
+    money_currency: str
+    claims: int
+    idempotency_key: str
 
 
 @dataclass(frozen=True, slots=True)

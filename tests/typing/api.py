@@ -21,6 +21,7 @@ from pgledger import (
     BatchItem,
     Charge,
     ClaimedEvent,
+    ClaimedRefund,
     Disagreement,
     Draw,
     Event,
@@ -33,6 +34,7 @@ from pgledger import (
     Posting,
     PriceList,
     ReferenceUsage,
+    RefundRequest,
     ResolvedAccount,
     SpendingCap,
     SpendingCapUsage,
@@ -77,6 +79,10 @@ def sync_facade(connection: psycopg.Connection[Any], pool: ConnectionPool) -> No
     assert_type(ledger.claim_events(visibility_timeout=timedelta(minutes=1)), list[ClaimedEvent])
     assert_type(ledger.ack_events(["u"], [1]), int)
     assert_type(ledger.list_events("u"), list[Event])
+    assert_type(ledger.request_refund("u", "k", 1, tolerance=0), RefundRequest)
+    assert_type(ledger.approve_refund("u", "r", actor="ada"), RefundRequest)
+    assert_type(ledger.list_refund_requests("PENDING"), list[RefundRequest])
+    assert_type(ledger.claim_refunds(lease=timedelta(minutes=1)), list[ClaimedRefund])
     assert_type(ledger.list_audit("u", actor="ada"), list[AuditEntry])
     assert_type(ledger.set_limits("u", min_balance=-1, actor="ada"), Account)
     with ledger.transaction() as tx:

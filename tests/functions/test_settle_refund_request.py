@@ -1,0 +1,143 @@
+from typing import Any
+
+import pytest
+
+from tests.refunds import (
+    approved,
+    available,
+    decide,
+    paid_top_up,
+    refunded_money,
+    request,
+    the_request,
+)
+from tests.support import Ledger, ask, ask_all, everything, in_order, journal, refused
+
+
+@pytest.fixture
+def promised(db: Ledger) -> Ledger:
+    """An account a whose refund of 40 credits, 400 cents, is approved under r."""
+    paid_top_up(db)
+    approved(db, amount=40)
+    return db
+
+
+def settle(db: Ledger, **given: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a case gives
+    return ask(db, "settle_refund_request", **{"account_id": "a", "key": "r"} | given)
+
+
+def test_money_on_its_way_is_nobodys_task_any_more(promised: Ledger) -> None:
+    row = settle(promised, return_id="re_1", result="pending")
+    assert (row["return_id"], row["result"], row["due_at"]) == ("re_1", "pending", None)
+    assert ask_all(promised, "claim_refunds") == []
+    assert available(promised) == 60
+    assert in_order(promised)
+
+
+def test_money_that_was_given_back_by_hand_is_noted(db: Ledger) -> None:
+    ask(db, "top_up", account_id="a", amount=100, key="paid")
+    approved(db)
+    assert settle(db, return_id="wire 17")["return_id"] == "wire 17"
+    assert settle(db, return_id="wire 17", result="again")["result"] is None
+    assert available(db) == 0
+
+
+def test_what_the_provider_refuses_gives_the_credits_back(promised: Ledger) -> None:
+    row = settle(promised, result="charge_already_refunded")
+    assert (row["status"], row["result"]) == ("APPROVED", "charge_already_refunded")
+    assert (row["return_id"], row["due_at"]) == (None, None)
+    assert journal(promised) == [("TOP_UP", 100), ("REFUND", -40), ("REVERSAL", 40)]
+    assert ask_all(promised, "claim_refunds") == []
+    again = approved(promised, "again")
+    assert (again["amount"], again["money"]) == (100, 1000)
+    assert in_order(promised)
+
+
+def test_they_go_back_to_their_lot(db: Ledger) -> None:
+    paid_top_up(db, expires_at="2200-01-01")
+    ask(db, "spend", account_id="a", amount=10)
+    approved(db, amount=40)
+    settle(db, result="no")
+    (lot,) = ask_all(db, "lots", account_id="a")
+    assert lot["remaining"] == 90
+    assert in_order(db)
+
+
+@pytest.mark.parametrize("given", [{"result": "no"}, {"return_id": "re_1", "result": "sent"}])
+def test_a_repeat_changes_nothing(promised: Ledger, given: dict[str, str]) -> None:
+    first = settle(promised, **given)
+    before = everything(promised)
+    assert settle(promised, **given) == first
+    assert settle(promised, **given | {"result": "other"}) == first
+    assert everything(promised) == before
+
+
+def test_a_refusal_after_the_refund_was_made_changes_nothing(promised: Ledger) -> None:
+    first = settle(promised, return_id="re_1", result="sent")
+    assert settle(promised, result="no") == first
+    assert available(promised) == 60
+
+
+def test_another_refund_for_the_same_request_is_a_conflict(promised: Ledger) -> None:
+    settle(promised, return_id="re_1", result="sent")
+    asked = {"account_id": "a", "key": "r", "return_id": "re_2"}
+    details = refused(promised, "LG002", "settle_refund_request", **asked)
+    assert (details["recorded"], details["given"]) == ("re_1", "re_2")
+
+
+def test_what_the_provider_told_meanwhile_stays(promised: Ledger) -> None:
+    refunded_money(promised, "re_1", 400, "SUCCEEDED", request_key="r")
+    assert settle(promised, return_id="re_1", result="PENDING")["result"] == "SUCCEEDED"
+
+
+def test_what_the_provider_tells_later_takes_its_place(promised: Ledger) -> None:
+    settle(promised, return_id="re_1", result="sent")
+    refunded_money(promised, "re_1", 400, "FAILED", request_key="r")
+    assert the_request(promised)["result"] == "FAILED"
+    assert available(promised) == 100
+
+
+def test_a_refund_that_was_made_after_all_takes_the_credits_again(promised: Ledger) -> None:
+    settle(promised, result="no")
+    refunded_money(promised, "re_1", 400, "SUCCEEDED", request_key="r")
+    row = the_request(promised)
+    assert (row["return_id"], row["result"]) == ("re_1", "SUCCEEDED")
+    assert available(promised) == 60
+    assert in_order(promised)
+
+
+def test_money_that_left_another_way_keeps_the_credits(promised: Ledger) -> None:
+    # Somebody gives all of it back on the provider's own screen before the worker does.
+    refunded_money(promised, "re_9", 1000, "SUCCEEDED")
+    assert available(promised) == 0
+    settle(promised, result="charge_already_refunded")
+    assert available(promised) == 0
+    assert in_order(promised)
+
+
+def test_nothing_goes_back_to_a_closed_account(promised: Ledger) -> None:
+    ask(promised, "spend", account_id="a", amount=60)
+    ask(promised, "set_account_status", account_id="a", status="CLOSED")
+    assert settle(promised, result="no")["result"] == "no"
+    assert available(promised) == 0
+    assert in_order(promised)
+
+
+@pytest.mark.parametrize("verb", [None, "reject"])
+def test_what_is_not_approved_is_not_settled(db: Ledger, verb: str | None) -> None:
+    paid_top_up(db)
+    request(db, key="r")
+    if verb:
+        decide(db, verb, "r")
+    asked = {"account_id": "a", "key": "r", "return_id": "re_1"}
+    details = refused(db, "LG007", "settle_refund_request", **asked)
+    assert details["status"] == ("REJECTED" if verb else "PENDING")
+
+
+def test_an_unknown_request_is_not_found(promised: Ledger) -> None:
+    asked = {"account_id": "a", "key": "x", "return_id": "re_1"}
+    refused(promised, "LG006", "settle_refund_request", **asked)
+
+
+def test_without_a_refund_it_must_say_why(promised: Ledger) -> None:
+    assert refused(promised, "22004", "settle_refund_request", account_id="a", key="r")
