@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from psycopg import errors as database_errors
 from psycopg.pq import TransactionStatus
+from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 import pgledger
@@ -712,6 +713,20 @@ def test_who_is_who_is_told_by_whatever_names_somebody(ledger: Ledger) -> None:
     for nobody in ("undefined", None, 0, -1, UUID(int=0)):
         with pytest.raises(pgledger.InvalidArgumentError):
             ledger.resolve_account(nobody, open=True)
+
+
+def test_objects_and_times_are_read_whatever_a_framework_made_of_its_connection(
+    connect: Connect,
+) -> None:
+    mine = connect()
+    for name in ("jsonb", "timestamptz"):
+        mine.adapters.register_loader(name, TextLoader)
+    ledger = Ledger(mine)
+    ledger.top_up("u", 1, metadata={"a": 1})
+    (posted,) = ledger.history("u")
+    assert posted.metadata == {"a": 1}
+    assert posted.created_at.tzinfo is not None
+    assert mine.execute("select '{}'::jsonb as object").fetchone() == {"object": "{}"}
 
 
 ITEM: Any = BatchItem

@@ -71,7 +71,16 @@ def test_the_sql_of_the_readme_runs(db: psycopg.Connection[dict[str, Any]]) -> N
 
 
 def test_the_sql_of_the_concepts_page_runs(db: psycopg.Connection[dict[str, Any]]) -> None:
-    (block,) = blocks(ROOT / "docs" / "concepts.md", "sql")
+    who, block = blocks(ROOT / "docs" / "concepts.md", "sql")
+    opened, found, linked, listed = [
+        db.execute(statement.encode()).fetchall() for statement in who.split(";\n")[:-1]
+    ]
+    assert (opened, found) == (
+        [{"account_id": "user-7", "opened": True}],
+        [{"account_id": "user-7", "opened": False}],
+    )
+    assert linked == [{"kind": "CUSTOMER"}]
+    assert [row["value"] for row in listed] == ["ada@example.com", "cus_NffrFeUfNV2Hib"]
     *_, draws, lots, items = [
         db.execute(statement.encode()).fetchall() for statement in block.split(";\n")[:-1]
     ]

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 import psycopg
 from psycopg.errors import InFailedSqlTransaction
-from psycopg.pq import TransactionStatus
+from psycopg.postgres import types
+from psycopg.pq import Format, TransactionStatus
 from psycopg.rows import tuple_row
+from psycopg.types.datetime import TimestamptzLoader
+from psycopg.types.json import JsonbLoader
 
 from pgledger import calls
 from pgledger.batching import AsyncBatcher, Batcher, Limits
@@ -169,6 +172,7 @@ class Ledger(_Operations):
                 self._connection() as connection,
                 connection.cursor(row_factory=tuple_row) as cursor,
             ):
+                _read_as_psycopg_does(cursor)
                 cursor.execute(call.query, call.arguments)
                 return call.result(cursor.fetchall())
         except (psycopg.Error, LedgerError) as error:
@@ -292,6 +296,7 @@ class AsyncLedger(_Operations):
                     self._connection() as connection,
                     connection.cursor(row_factory=tuple_row) as cursor,
                 ):
+                    _read_as_psycopg_does(cursor)
                     await cursor.execute(call.query, call.arguments)
                     return call.result(await cursor.fetchall())
         except (psycopg.Error, LedgerError) as error:
@@ -371,6 +376,21 @@ def _in_transaction(source: object) -> bool:
         isinstance(source, (psycopg.Connection, psycopg.AsyncConnection))
         and source.info.transaction_status is not TransactionStatus.IDLE
     )
+
+
+_READ: dict[int, type[JsonbLoader | TimestamptzLoader]] = {
+    types[name].oid: loader
+    for name, loader in (("jsonb", JsonbLoader), ("timestamptz", TimestamptzLoader))
+}
+_AS_USUAL = {oid: psycopg.adapters.get_loader(oid, Format.TEXT) for oid in _READ}
+
+
+def _read_as_psycopg_does(cursor: "psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]") -> None:
+    """Read objects and times as records have them: Django lets its connections read texts."""
+    adapters = cursor.connection.adapters
+    for oid, loader in _READ.items():
+        if adapters.get_loader(oid, Format.TEXT) is not _AS_USUAL[oid]:
+            cursor.adapters.register_loader(oid, loader)
 
 
 def _pause_after(attempt: int) -> float:

@@ -90,6 +90,13 @@ def test_it_is_moved_when_the_caller_says_so(two: Ledger) -> None:
     ]
 
 
+def test_whether_to_move_must_be_said_or_left_out(two: Ledger) -> None:
+    ask(two, "link_identifier", account_id="a", identifier="42")
+    for account_id in ("a", "b"):
+        given = {"account_id": account_id, "identifier": "42", "move": None}
+        assert refused(two, "22004", "link_identifier", **given)["parameter"] == "move"
+
+
 @pytest.mark.parametrize("identifier", ["42", "ada@example.com"])
 def test_the_id_of_another_account_belongs_to_that_one(two: Ledger, identifier: str) -> None:
     ask(two, "open_account", account_id=identifier)

@@ -166,6 +166,13 @@ def test_an_unknown_identifier_is_not_found_and_opens_nothing(db: Ledger) -> Non
     refused(db, "LG003", "resolve_account", identifier="42", account_id="a")
 
 
+def test_whether_to_open_must_be_said_or_left_out(db: Ledger) -> None:
+    resolve(db, "42", open=True)
+    for identifier in ("42", "43"):
+        details = refused(db, "22004", "resolve_account", identifier=identifier, open=None)
+        assert details["parameter"] == "open"
+
+
 def test_the_account_that_is_opened_has_the_id_that_was_given_or_a_random_one(db: Ledger) -> None:
     assert resolve(db, "42", open=True, account_id="user-42") == "user-42"
     first = resolve(db, "43", open=True)
