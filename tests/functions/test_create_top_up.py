@@ -131,6 +131,15 @@ def test_a_repeat_of_something_else_is_a_conflict(db: Ledger, other: dict[str, o
     assert details["recorded"]["key"] == details["given"]["key"] == "k"
 
 
+def test_a_key_is_of_one_account(db: Ledger) -> None:
+    ask(db, "create_top_up", **PRICED)
+    other = PRICED | {"account_id": "b", "amount": 5, "price": 1}
+    first = ask(db, "create_top_up", **other)
+    assert (first["account_id"], first["amount"], first["replayed"]) == ("b", 5, False)
+    assert repeated(db, **other) == first | {"replayed": True}
+    assert repeated(db, **PRICED)["amount"] == 100
+
+
 def test_a_price_where_there_was_none_is_a_conflict(db: Ledger) -> None:
     ask(db, "create_top_up", account_id="a", amount=100, key="k")
     refused(db, "LG002", "create_top_up", **PRICED)

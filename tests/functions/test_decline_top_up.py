@@ -211,7 +211,10 @@ def test_what_was_switched_off_stays_so(owing: Ledger) -> None:
 
 def test_one_account_is_declined_and_no_other(owing: Ledger) -> None:
     owe(owing, "b")
+    ask(owing, "top_up", account_id="c", amount=100)
+    ask(owing, "set_auto_top_up", account_id="c", threshold=50, amount=200)
     decline(owing, 0, give_up=True)
+    assert armed_below(owing, "c") == 50
     assert failures(owing)[0]["auto_top_up"] == "disabled"
     assert charge(owing, account_id="b")["due"] is True
     assert settings(owing, "b")["enabled"] is True
