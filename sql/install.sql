@@ -335,6 +335,35 @@
 -- Payments.
 \ir functions/_lock_payment.sql
 \ir functions/_payment_told.sql
+\ir functions/_check_payment.sql
+\ir functions/_merged_payment.sql
+\ir functions/_refuse_payment.sql
+\ir functions/_post_payment.sql
+\ir functions/_drop_announced.sql
+\ir functions/_credit_payment.sql
+\ir functions/_tell_paid.sql
+\ir functions/_tell_unmatched.sql
+\ir functions/_tell_failed.sql
+\ir functions/_keep_payment.sql
+\ir functions/record_payment.sql
+\ir functions/_key_to_match.sql
+\ir functions/_rematched_payment.sql
+\ir functions/match_payment.sql
+\ir functions/_link_own.sql
+\ir functions/_post_card_check.sql
+\ir functions/record_card_check.sql
+\ir functions/_payment_result.sql
+\ir functions/_apply_payment.sql
+\ir functions/_apply_refund.sql
+\ir functions/_apply_dispute.sql
+\ir functions/_apply_card_check.sql
+\ir functions/_apply_cancellation.sql
+\ir functions/_check_facts.sql
+\ir functions/_apply_facts.sql
+\ir functions/_try_facts.sql
+\ir functions/_event_told.sql
+\ir functions/record_payment_event.sql
+\ir functions/process_payment_event.sql
 
 -- Auto-top-up, the outbox, and housekeeping.
 \ir functions/_store_auto_top_up.sql
@@ -389,6 +418,9 @@
 \ir functions/_allowance_left.sql
 \ir functions/get_plan.sql
 \ir functions/get_spending_cap.sql
+\ir functions/get_payment_event.sql
+\ir functions/list_payment_events.sql
+\ir functions/list_payments.sql
 
 -- The auditor.
 \ir functions/_verify_journal.sql
@@ -409,6 +441,7 @@
 \ir functions/_verify_usage.sql
 \ir functions/_verify_returns.sql
 \ir functions/_verify_refund_requests.sql
+\ir functions/_verify_payments.sql
 \ir functions/_verify_subjects.sql
 \ir functions/_verify_guard.sql
 \ir functions/verify.sql

@@ -27,6 +27,8 @@ union all select 'draw', x::text from pgledger.draws x
 union all select 'event', x::text from pgledger.events x
 union all select 'identifier', x::text from pgledger.account_identifiers x
 union all select 'lot', x::text from pgledger.lots x
+union all select 'payment', x::text from pgledger.payments x
+union all select 'payment event', x::text from pgledger.payment_events x
 union all select 'pending transaction', x::text from pgledger.pending_transactions x
 union all select 'plan', x::text from pgledger.plans x
 union all select 'plan of an account', x::text from pgledger.account_plans x
@@ -34,6 +36,7 @@ union all select 'price', x::text from pgledger.prices x
 union all select 'price list', x::text from pgledger.price_lists x
 union all select 'refund request', x::text from pgledger.refund_requests x
 union all select 'reservation', x::text from pgledger.reservations x
+union all select 'return', x::text from pgledger.payment_returns x
 union all select 'transaction', x::text from pgledger.transactions x
 order by 1, 2
 """

@@ -50,6 +50,8 @@ begin atomic
     select x.* from pgledger._verify_charges(s.account_id) x
     union all
     select f.* from pgledger._verify_refund_requests(s.account_id) f
+    union all
+    select y.* from pgledger._verify_payments(s.account_id) y
   ) v
   union all
   select null, g.rule, null, null, g.expected, g.found

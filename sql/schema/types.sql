@@ -204,6 +204,17 @@ begin
     );
   end if;
 
+  if to_regtype('pgledger.card_check') is null then
+    create type pgledger.card_check as (
+      account_id text,
+      key text,
+      seq bigint,
+      amount bigint,
+      balance bigint,
+      replayed boolean
+    );
+  end if;
+
   if to_regtype('pgledger.charge') is null then
     create type pgledger.charge as (
       account_id text,
@@ -487,6 +498,13 @@ comment on column pgledger.payment_return.taken is
 comment on column pgledger.payment_return.occurred_at is
   'When what is known last happened, by the provider''s clock.';
 comment on column pgledger.payment_return.updated_at is 'When it changed last.';
+
+comment on type pgledger.card_check is
+  'What a card that was put on file brought; key, seq and amount are null where nothing.';
+comment on column pgledger.card_check.key is 'The key of the CARD_CHECK.';
+comment on column pgledger.card_check.seq is 'Its place in the account''s journal.';
+comment on column pgledger.card_check.amount is 'The credits it brought, minor units.';
+comment on column pgledger.card_check.balance is 'The account''s balance now, after the call.';
 
 comment on type pgledger.charge is
   'What the provider is to be asked for: a checkout for a top-up, or a charge for an auto-top-up.';

@@ -94,6 +94,14 @@ class _Operations:
     reject_refund = _Operation(calls.reject_refund)
     post_batch = _Operation(calls.post_batch)
 
+    record_payment_event = _Operation(calls.record_payment_event)
+    process_payment_event = _Operation(calls.process_payment_event)
+    record_payment = _Operation(calls.record_payment)
+    match_payment = _Operation(calls.match_payment)
+    record_payment_refund = _Operation(calls.record_payment_refund)
+    record_dispute = _Operation(calls.record_dispute)
+    record_card_check = _Operation(calls.record_card_check)
+
     get_credits = _Operation(calls.get_credits)
     check_credits = _Operation(calls.check_credits)
     get_balance = _Operation(calls.get_balance)
@@ -115,6 +123,10 @@ class _Operations:
     list_events = _Operation(calls.list_events)
     list_audit = _Operation(calls.list_audit)
     list_refund_requests = _Operation(calls.list_refund_requests)
+    get_payment_event = _Operation(calls.get_payment_event)
+    list_payment_events = _Operation(calls.list_payment_events)
+    list_payment_returns = _Operation(calls.list_payment_returns)
+    list_payments = _Operation(calls.list_payments)
     verify = _Operation(calls.verify)
 
     resolve_account = _Operation(calls.resolve_account)

@@ -577,6 +577,30 @@ class Payment:
 
 
 @dataclass(frozen=True, slots=True)
+class PaymentReturn:
+    """A refund or a dispute of a payment: ``amount`` of money, in the smallest unit of currency.
+
+    ``return_id`` is the provider's id, or the payment's own for what is known only as the sum of
+    its refunds. ``taken`` is the credits it has taken, less what it gave back.
+    """
+
+    provider: str
+    return_id: str
+    payment_id: str
+    kind: ReturnKind
+    amount: int
+    currency: str | None
+    status: ReturnStatus
+    policy: DisputePolicy | None
+    request_key: str | None
+    account_id: str | None
+    taken: int
+    occurred_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class CardCheck:
     """A card that was put on file, and the credits that are given for it, where there are any.
 

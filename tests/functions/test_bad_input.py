@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Json, Jsonb
 
+from tests.payments import receive, tell
 from tests.support import HIGHEST, LOWEST, Ledger, ask, everything, in_order, traces
 
 HUGE = "x" * 10_000_000
@@ -40,9 +41,11 @@ NO_UNITS = [
     Jsonb({"in": 10**4_000}),
     Jsonb({str(n): n for n in range(101)}),
 ]
+# A provider's name and its ids are parts of the ledger's own keys.
 NO_PROVIDER = [None, *NO_LABEL, "x" * 51, "Stripe", "str\u00efpe", "1a", "a-b", "auto", "revoke"]
 NO_PROVIDERS_ID = [None, *NO_LABEL, "x" * 201]
 NO_MONEY = [None, -1, LOWEST]
+NO_FACTS = [None, *map(Jsonb, ({}, {"record": "payment"}, "x", 1, None, True))]
 NO_INSTANT = [None, "infinity", "-infinity"]
 NO_BATCH: list[Any] = [None, []]
 NO_IDENTIFIER = [None, *NO_LABEL, "null", "<email>", "0", "plain", "a@b", "a@b.de" + " " * 1000]
@@ -135,6 +138,35 @@ GOOD: dict[str, dict[str, object]] = {
     "link_identifier": {"account_id": "a", "identifier": "new@example.com"},
     "unlink_identifier": {"identifier": "ada@example.com"},
     "list_identifiers": {"account_id": "a"},
+    "record_payment_event": {
+        "provider": "test",
+        "event_id": "new",
+        "type": "t",
+        "payload": "{}",
+    },
+    "process_payment_event": {"provider": "test", "event_id": "e", "facts": Jsonb([])},
+    "record_payment": {
+        "provider": "test",
+        "payment_id": "new",
+        "status": "SUCCEEDED",
+        "account_id": "a",
+        "amount": 5,
+    },
+    "match_payment": {
+        "provider": "test",
+        "payment_id": "unmatched",
+        "account_id": "a",
+        "amount": 5,
+    },
+    "record_card_check": {
+        "provider": "test",
+        "check_id": "c",
+        "account_id": "a",
+        "amount": 5,
+    },
+    "get_payment_event": {"provider": "test", "event_id": "e"},
+    "list_payment_events": {},
+    "list_payments": {},
 }
 # Null stands for all accounts here.
 ALL_ACCOUNTS = {
@@ -144,6 +176,8 @@ ALL_ACCOUNTS = {
     "list_payment_returns",
     "record_payment_refund",
     "list_refund_requests",
+    "list_payments",
+    "record_payment",
     "set_top_up_limits",
     "verify",
 }
@@ -184,10 +218,8 @@ REFUSED: dict[str, list[Any]] = {
     "minimum": [0, -1, LOWEST, HIGHEST],
     "multiple_of": [0, -1, LOWEST],
     "pause": [None, "0", "-1 s", "178000000 years"],
-    "payment_id": NO_LABEL,
     "price": [None, 0, -1, LOWEST],
     "price_currency": [None, "", "USD", "us", "usdt", "us1", "u\u00e9d", "usd\n", HUGE],
-    "provider": NO_LABEL,
     "amount": NO_CREDIT,
     "anchor": [None, "", "calendar", HUGE],
     "at_once": [None],
@@ -204,10 +236,14 @@ REFUSED: dict[str, list[Any]] = {
     "time_zone": [None, "", "utc", "Mars", "+01", HUGE, "a\nb"],
     "at": NO_INSTANT,
     "currency": [None, "", "XXX", "credit", HUGE, "a\nb"],
+    "check_id": NO_PROVIDERS_ID,
+    "customer": [*NO_LABEL, "null", "<customer>", "a b"],
     "daily_amount_limit": [0, 4, -1, LOWEST],
     "daily_count_limit": [0, -1, LOWEST],
     "enabled": [None],
+    "event_id": NO_PROVIDERS_ID,
     "expires_at": ["infinity", "-infinity", "2000-01-01"],
+    "facts": NO_FACTS,
     "extend": ["0", "-1 s", "178000000 years"],
     "external_id": NO_LABEL,
     "from_account_id": [*NO_ACCOUNT, "b", "unknown"],
@@ -225,6 +261,12 @@ REFUSED: dict[str, list[Any]] = {
     "refund_id": [*NO_PROVIDERS_ID, "pi_1"],
     "dispute_id": [*NO_PROVIDERS_ID, "pi_1"],
     "request_key": NO_LABEL,
+    "paid": [-1, LOWEST],
+    "payload": [None, "", HUGE],
+    "payment_id": NO_PROVIDERS_ID,
+    "payment_method": [*NO_LABEL, "null", "<card>", "a b"],
+    "provider": NO_PROVIDER,
+    "refunded": [-1, LOWEST],
     "original_key": [None, *NO_LABEL, "unknown", "#", "#0", "#99", "#-1"],
     "reason": ["", "x" * 1001, HUGE],
     "reference": NO_LABEL,
@@ -301,10 +343,34 @@ REFUSED_BY: dict[tuple[str, str], list[Any]] = {
     ("hold_usage", "code"): [None, *NO_LABEL, "unknown"],
     ("hold_usage", "quantities"): [None, *NO_UNITS, Jsonb({}), Jsonb({"in": 0})],
     ("spend_usage", "code"): [None, *NO_LABEL, "unknown"],
+    ("decline_top_up", "payment_id"): NO_LABEL,
+    ("decline_top_up", "provider"): NO_LABEL,
+    ("record_payment", "account_id"): NO_LABEL,
+    ("record_payment", "attempt"): [-1, LOWEST],
+    ("record_payment", "amount"): [0, -1, LOWEST],
+    ("record_payment", "currency"): ["", "us", "$$$", "us d", "a\nb", HUGE],
+    ("record_payment", "key"): NO_LABEL,
+    ("record_payment", "status"): [None, "", "succeeded", "PENDING", HUGE],
+    ("match_payment", "amount"): [None, 0, -1, LOWEST],
+    ("match_payment", "key"): [*NO_LABEL, *OWN_KEYS],
+    ("match_payment", "payment_id"): [*NO_PROVIDERS_ID, "unknown"],
+    ("record_card_check", "amount"): [0, -1, LOWEST],
+    ("record_payment_event", "type"): NO_PROVIDERS_ID,
+    ("list_payment_events", "status"): ["", "failed", HUGE],
+    ("list_payments", "account_id"): NO_LABEL,
     ("price", "at"): ["infinity", "-infinity", "2000-01-01"],
 }
 # Any value of these is an answer.
 FREE: dict[str, list[Any]] = {
+    "before": [None, "infinity", "-infinity", "2000-01-01"],
+    "customer": [None, "cus_1", "\N{PILE OF POO}"],
+    "occurred_at": [None, "2000-01-01", "2200-01-01"],
+    "paid": [None, 0, HIGHEST],
+    "payment_method": [None, "pm_1"],
+    "refunded": [None, 0],
+    "since": [None, "infinity", "-infinity", "2000-01-01"],
+    "unmatched": [None, True, False],
+    "until": [None, "infinity", "-infinity", "2000-01-01"],
     "actor": [None, " ", "\N{PILE OF POO}" * 255],
     "atomic": [True, False],
     "ceiling_balances": [None, [None], [HIGHEST]],
@@ -321,10 +387,8 @@ FREE: dict[str, list[Any]] = {
     "minimum": [None, 1, HIGHEST - 7],
     "multiple_of": [None, 1, 10, HIGHEST],
     "pause": ["1 microsecond", "100 years"],
-    "payment_id": [None, "x" * 255],
     "price": [1, HIGHEST],
     "price_currency": ["eur"],
-    "provider": [None, "x" * 255],
     "before_seq": [None, 0, -1, LOWEST, HIGHEST],
     "fail_insufficient_credits": [None, True, False],
     "raise_refusals": [None, True, False],
@@ -377,6 +441,27 @@ FREE_BY: dict[tuple[str, str], list[Any]] = {
     ("list_payment_returns", "account_id"): [None, "a", "unknown"],
     ("list_payment_returns", "since"): [None, "infinity", "-infinity", "2000-01-01"],
     ("list_payment_returns", "until"): [None, "infinity", "-infinity", "2000-01-01"],
+    ("record_payment_event", "event_id"): ["e", "\N{PILE OF POO}" * 200],
+    ("record_payment_event", "payload"): ["x" * 2**20, "\N{PILE OF POO}"],
+    ("process_payment_event", "facts"): [Jsonb([]), Jsonb([1]), Jsonb([{"record": HUGE}])],
+    ("record_payment", "provider"): ["a", "x" * 50, "my_bank2"],
+    ("record_payment", "payment_id"): ["\N{PILE OF POO}" * 200, "#", " "],
+    ("decline_top_up", "payment_id"): [None, "x" * 255],
+    ("decline_top_up", "provider"): [None, "x" * 255],
+    ("record_payment", "account_id"): [None, "new"],
+    ("record_payment", "attempt"): [None, 0, HIGHEST],
+    ("record_payment", "key"): [None, *OWN_KEYS, "pending", "spent", "x" * 255],
+    ("record_payment", "amount"): [None, 1],
+    ("record_payment", "currency"): [None, "usd", "USD", "usdc"],
+    ("record_payment", "reason"): [None, "x" * 1000],
+    ("match_payment", "key"): [None, "pending", "x" * 255],
+    ("match_payment", "actor"): [None, "\N{PILE OF POO}" * 255],
+    ("record_card_check", "amount"): [None, 1],
+    ("record_card_check", "key"): [None, "x" * 255],
+    ("list_payment_events", "status"): [None, "RECEIVED", "PROCESSED", "IGNORED", "FAILED"],
+    ("list_payment_events", "provider"): [None, "test", "", "unknown"],
+    ("list_payments", "account_id"): [None, "unknown"],
+    ("list_payments", "provider"): [None, "test", "", "unknown"],
     ("resolve_account", "account_id"): [None, "a", "x" * 255, "\N{PILE OF POO}" * 255],
     ("link_identifier", "actor"): [None, "\N{PILE OF POO}" * 255],
     ("link_identifier", "identifier"): ["\N{PILE OF POO}" * 50 + "@example.com", " 7 "],
@@ -534,6 +619,15 @@ def cases() -> Iterator[tuple[str, str]]:
         "post_batch": "account_ids amounts types keys reference_ids metadata shortfalls"
         " external_ids ceiling_balances expires_at priorities codes quantities atomic",
         "post_batch_json": "items atomic",
+        "record_payment_event": "provider event_id type payload occurred_at",
+        "process_payment_event": "provider event_id facts",
+        "record_payment": "provider payment_id status account_id key amount paid currency refunded"
+        " customer reason occurred_at attempt",
+        "match_payment": "provider payment_id account_id amount key actor",
+        "record_card_check": "provider check_id account_id key amount customer payment_method",
+        "get_payment_event": "provider event_id",
+        "list_payment_events": "status limit_count",
+        "list_payments": "account_id limit_count",
         "set_price": "code prices rounding valid_from metadata actor",
         "price": "code quantities at",
         "list_prices": "limit_count",
@@ -587,6 +681,8 @@ def filled(db: Ledger) -> Ledger:
     ask(db, "top_up", account_id="c", amount=10)
     ask(db, "set_auto_top_up", account_id="c", threshold=10, amount=5)
     ask(db, "spend", account_id="c", amount=1)
+    receive(db)
+    tell(db, payment_id="unmatched", account_id=None, key=None)
     return db
 
 

@@ -9,10 +9,14 @@ from psycopg.types.json import Jsonb
 from pgledger.calls._call import Call, bigint, first, instant, many, mapping, one
 from pgledger.records import (
     CardCheck,
+    DisputePolicy,
+    DisputeStatus,
     Payment,
     PaymentEvent,
     PaymentEventStatus,
+    PaymentReturn,
     PaymentStatus,
+    RefundStatus,
     StoredPaymentEvent,
 )
 
@@ -136,6 +140,72 @@ def match_payment(
     )
 
 
+def record_payment_refund(
+    provider: str,
+    refund_id: str,
+    payment_id: str,
+    amount: int,
+    status: RefundStatus,
+    *,
+    request_key: str | None = None,
+    account_id: str | None = None,
+    occurred_at: datetime | None = None,
+) -> Call[Payment]:
+    """Tell of a refund at the provider: it takes its credits back, once; FAILED gives them back.
+
+    ``amount`` is money, in the smallest unit of the payment's currency; ``request_key`` the refund
+    request that it carries out, whose credits are taken already. Order and number of calls do not
+    matter. Raises IdempotencyConflictError where the id is another payment's.
+    """
+    return one(
+        Payment,
+        "record_payment_refund",
+        {
+            "provider": provider,
+            "refund_id": refund_id,
+            "payment_id": payment_id,
+            "amount": bigint("amount", amount),
+            "status": status,
+        },
+        request_key=request_key,
+        account_id=account_id,
+        occurred_at=instant("occurred_at", occurred_at),
+    )
+
+
+def record_dispute(
+    provider: str,
+    dispute_id: str,
+    payment_id: str,
+    amount: int,
+    status: DisputeStatus,
+    *,
+    policy: DisputePolicy | None = None,
+    reason: str | None = None,
+    occurred_at: datetime | None = None,
+) -> Call[Payment]:
+    """Tell of a dispute: LOST takes its credits back, WON gives back what it took.
+
+    While it is OPEN ``policy`` says whether the account is frozen (FREEZE, the default), the
+    credits are taken at once (DEDUCT), or nothing happens (FLAG); an event tells in any case.
+    ``amount`` is money, in the smallest unit of the payment's currency.
+    """
+    return one(
+        Payment,
+        "record_dispute",
+        {
+            "provider": provider,
+            "dispute_id": dispute_id,
+            "payment_id": payment_id,
+            "amount": bigint("amount", amount),
+            "status": status,
+        },
+        policy=policy,
+        reason=reason,
+        occurred_at=instant("occurred_at", occurred_at),
+    )
+
+
 def record_card_check(
     provider: str,
     check_id: str,
@@ -214,5 +284,31 @@ def list_payments(
         since=instant("since", since),
         until=instant("until", until),
         unmatched=unmatched,
+        limit_count=bigint("limit_count", limit_count),
+    )
+
+
+def list_payment_returns(
+    *,
+    provider: str | None = None,
+    payment_id: str | None = None,
+    account_id: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit_count: int | None = None,
+) -> Call[list[PaymentReturn]]:
+    """Return refunds and disputes first told of from ``since`` on and before ``until``.
+
+    Newest first. The next page ends at ``until``: the created_at of the last one seen.
+    """
+    return many(
+        PaymentReturn,
+        "list_payment_returns",
+        {},
+        provider=provider,
+        payment_id=payment_id,
+        account_id=account_id,
+        since=instant("since", since),
+        until=instant("until", until),
         limit_count=bigint("limit_count", limit_count),
     )

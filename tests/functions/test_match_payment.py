@@ -1,0 +1,145 @@
+"""match_payment: a person says whose money it is."""
+
+from typing import Any
+
+import pytest
+
+from tests.payments import announce, tell
+from tests.support import (
+    Ledger,
+    ask,
+    ask_all,
+    events,
+    everything,
+    in_order,
+    journal,
+    pending,
+    refused,
+    value,
+)
+
+MATCH: dict[str, Any] = {"provider": "test", "payment_id": "p", "account_id": "a"}
+
+
+def audited(db: Ledger) -> list[tuple[str, str, str, dict[str, Any]]]:
+    found = db.execute(
+        "select account_id, act, actor, arguments from pgledger.audit_log order by created_at"
+    )
+    return [tuple(row.values()) for row in found]
+
+
+def test_it_credits_what_nobody_knew(db: Ledger) -> None:
+    tell(db, account_id=None, key=None, customer="cus_1")
+    row = ask(db, "match_payment", **MATCH, amount=70, actor="ann")
+    assert (row["account_id"], row["seq"], row["amount"]) == ("a", 1, 70)
+    assert (row["key"], row["reason"]) == ("#test-p", None)
+    assert [kind for kind, _ in events(db)] == ["top_up_paid"]
+    (linked,) = db.execute("select value, account_id from pgledger.account_identifiers").fetchall()
+    assert linked == {"value": "cus_1", "account_id": "a"}
+    assert audited(db) == [
+        ("a", "match_payment", "ann", {"provider": "test", "payment_id": "p", "amount": 70})
+    ]
+    assert ask_all(db, "list_payments", unmatched=True) == []
+    assert in_order(db)
+
+
+def test_a_repeat_changes_nothing(db: Ledger) -> None:
+    tell(db, account_id=None, key=None)
+    first = ask(db, "match_payment", **MATCH, amount=70, key="m")
+    before = everything(db)
+    assert ask(db, "match_payment", **MATCH) == first
+    assert ask(db, "match_payment", **MATCH, amount=70, key="m") == first
+    assert tell(db, account_id=None, key=None)["seq"] == 1
+    assert everything(db) == before
+    for other in ({"account_id": "b"}, {"amount": 71}, {"key": "n"}):
+        detail = refused(db, "LG002", "match_payment", **(MATCH | other))
+        assert detail["recorded"] == {"account_id": "a", "amount": 70, "key": "m"}
+
+
+def test_it_enables_the_announcement_it_names_with_the_amount_it_says(db: Ledger) -> None:
+    announce(db)
+    tell(db, account_id=None, key=None)
+    row = ask(db, "match_payment", **MATCH, key="k", amount=60)
+    assert (row["key"], row["amount"]) == ("k", 60)
+    assert pending(db) == {"k": "ENABLED"}
+    assert ask(db, "match_payment", **MATCH, key="k")["seq"] == 1
+
+
+def test_without_an_amount_it_is_what_was_announced_or_told(db: Ledger) -> None:
+    announce(db)
+    tell(db, account_id=None, key=None)
+    assert ask(db, "match_payment", **MATCH, key="k")["amount"] == 100
+    tell(db, payment_id="q", account_id=None, key=None, amount=30)
+    assert ask(db, "match_payment", **(MATCH | {"payment_id": "q"}))["amount"] == 30
+    tell(db, payment_id="r", account_id=None, key=None)
+    refused(db, "22004", "match_payment", **(MATCH | {"payment_id": "r"}))
+
+
+def test_a_key_that_was_told_is_kept_where_it_is_of_use(db: Ledger) -> None:
+    announce(db)
+    tell(db, account_id=None)
+    assert ask(db, "match_payment", **MATCH)["key"] == "k"
+    # Told, but never announced.
+    tell(db, payment_id="q", key="l")
+    assert ask(db, "match_payment", **(MATCH | {"payment_id": "q"}), amount=5)["key"] == "l"
+    # Paid for already: the second payment is a top-up of its own.
+    tell(db, payment_id="r")
+    row = ask(db, "match_payment", **(MATCH | {"payment_id": "r"}), amount=100)
+    assert row["key"] == "#test-r"
+    # The ledger's own, which nobody announced here.
+    tell(db, payment_id="s", key="#auto-9")
+    row = ask(db, "match_payment", **(MATCH | {"payment_id": "s"}), amount=100)
+    assert row["key"] == "#test-s"
+    assert journal(db) == [("TOP_UP", 100), ("TOP_UP", 5), ("TOP_UP", 100), ("TOP_UP", 100)]
+    assert in_order(db)
+
+
+def test_a_key_that_was_told_of_another_account_is_not_taken(db: Ledger) -> None:
+    announce(db)
+    ask(db, "open_account", account_id="b")
+    ask(db, "set_account_status", account_id="b", status="CLOSED")
+    tell(db, account_id="b")
+    row = ask(db, "match_payment", **MATCH, amount=5)
+    assert (row["account_id"], row["key"]) == ("a", "#test-p")
+    assert pending(db) == {"k": "PENDING"}
+
+
+def test_an_announcement_of_the_ledgers_own_is_kept(db: Ledger) -> None:
+    key = announce(db, None)["key"]  # type: ignore[arg-type]
+    assert key.startswith("#")
+    tell(db, account_id=None, key=key)
+    assert ask(db, "match_payment", **MATCH)["key"] == key
+
+
+def test_what_was_refunded_meanwhile_is_taken_at_once(db: Ledger) -> None:
+    tell(db, account_id=None, key=None, refunded=500)
+    row = ask(db, "match_payment", **MATCH, amount=70)
+    assert (row["taken"], value(db, "get_credits", account_id="a")) == (70, 0)
+
+
+@pytest.mark.parametrize("status", ["PROCESSING", "FAILED"])
+def test_money_that_is_not_there_is_not_matched(db: Ledger, status: str) -> None:
+    tell(db, status)
+    assert refused(db, "LG007", "match_payment", **MATCH, amount=1)["status"] == status
+
+
+def test_it_refuses_in_words(db: Ledger) -> None:
+    refused(db, "LG006", "match_payment", **MATCH, amount=1)
+    announce(db)
+    tell(db)
+    tell(db, payment_id="q", account_id=None, key=None)
+    given = MATCH | {"payment_id": "q", "amount": 1}
+    refused(db, "LG002", "match_payment", **given, key="k")
+    refused(db, "LG006", "match_payment", **given, key="#nobody")
+    refused(db, "22023", "match_payment", **given, actor="a\nb")
+    ask(db, "open_account", account_id="b")
+    ask(db, "set_account_status", account_id="b", status="CLOSED")
+    refused(db, "LG004", "match_payment", **(given | {"account_id": "b"}))
+
+
+def test_a_top_up_of_another_payment_is_not_matched(db: Ledger) -> None:
+    announce(db)
+    ask(db, "enable_transaction", account_id="a", key="k")
+    tell(db)
+    tell(db, payment_id="q", account_id=None, key=None)
+    refused(db, "LG002", "match_payment", **(MATCH | {"payment_id": "q"}), key="k")
