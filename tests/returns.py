@@ -15,20 +15,15 @@ def pay(
     **top_up: object,
 ) -> None:
     """Pay 10.00 for 100 credits of account a, or whatever else is given; tell it once more."""
+    given = {"account_id": "a", "amount": amount, "external_id": payment_id} | top_up
+    told = {"provider": "stripe", "payment_id": payment_id, "status": "SUCCEEDED"}
+    told |= {"account_id": given["account_id"], "currency": "usd"}
     with db.transaction():
-        db.execute("select pgledger._lock_payment('stripe', %s)", [payment_id])
-        given = {"account_id": "a", "amount": amount, "external_id": payment_id} | top_up
-        seq = ask(db, "top_up", **given)["seq"]
-        db.execute(
-            "update pgledger.payments set status = 'SUCCEEDED', account_id = %s, seq = %s,"
-            " paid = coalesce(paid, %s), paid_currency = 'usd',"
-            " refunded = greatest(refunded, %s) where payment_id = %s",
-            [given["account_id"], seq, paid, refunded, payment_id],
-        )
-        db.execute(
-            "select pgledger._settle_returns(p) from pgledger.payments p where p.payment_id = %s",
-            [payment_id],
-        )
+        ask(db, "top_up", **given)
+        if paid is None:
+            ask(db, "record_payment", **told, refunded=refunded)
+        else:
+            ask(db, "record_payment", **told, refunded=refunded, paid=paid)
 
 
 def refund(db: Ledger, refund_id: str, amount: int, status: str, **given: object) -> DictRow:

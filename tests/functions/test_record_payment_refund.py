@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from psycopg.rows import DictRow
 
 from tests.returns import balance, pay, refund, returns, takes, told
 from tests.support import (
@@ -31,8 +32,14 @@ LATE = EARLY + timedelta(seconds=1)
 def credit(db: Ledger) -> None:
     """Let the payment have become the first movement, and nobody have looked at it since."""
     db.execute(
-        "update pgledger.payments set account_id = 'a', seq = 1, paid = 1000, status = 'SUCCEEDED'"
+        "update pgledger.payments"
+        " set account_id = 'a', seq = 1, amount = 100, paid = 1000, status = 'SUCCEEDED'"
     )
+
+
+def moved(db: Ledger) -> list[DictRow]:
+    """Return all that the tables hold, but for when a payment was told of last."""
+    return [row for row in everything(db) if row["what"] not in {"payment", "return"}]
 
 
 def test_a_refund_takes_the_credits_that_its_money_stands_for(db: Ledger) -> None:
@@ -153,11 +160,11 @@ def test_of_two_amounts_the_later_counts_and_of_one_instant_the_greater(db: Ledg
 def test_what_is_told_again_changes_nothing(db: Ledger) -> None:
     pay(db)
     first = refund(db, "re_1", 300, "SUCCEEDED", request_key="k", occurred_at=EARLY)
-    before = everything(db), returns(db)
+    before = moved(db), returns(db)
     for _ in range(2):
         again = refund(db, "re_1", 300, "SUCCEEDED", request_key="k", occurred_at=EARLY)
         assert again | {"updated_at": None} == first | {"updated_at": None}
-    assert (everything(db), returns(db)) == before
+    assert (moved(db), returns(db)) == before
 
 
 def test_parts_are_rounded_down_together_and_all_money_is_all_credits(db: Ledger) -> None:
@@ -629,6 +636,7 @@ def test_history_without_a_balance_row_is_found(db: Ledger) -> None:
     pay(db)
     db.execute("delete from pgledger.balances")
     db.execute("delete from pgledger.accounts")
+    db.execute("delete from pgledger.events")
     refund(db, "re_1", 300, "SUCCEEDED")
     assert ask(db, "get_credits", account_id="a") == {"get_credits": 70}
     assert in_order(db)
