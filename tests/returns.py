@@ -16,8 +16,8 @@ def pay(
 ) -> None:
     """Pay 10.00 for 100 credits of account a, or whatever else is given; tell it once more."""
     given = {"account_id": "a", "amount": amount, "external_id": payment_id} | top_up
-    told = {"provider": "stripe", "payment_id": payment_id, "status": "SUCCEEDED"}
-    told |= {"account_id": given["account_id"], "currency": "usd"}
+    told: dict[str, object] = {"provider": "stripe", "payment_id": payment_id}
+    told |= {"status": "SUCCEEDED", "account_id": given["account_id"], "currency": "usd"}
     with db.transaction():
         ask(db, "top_up", **given)
         if paid is None:
