@@ -18,7 +18,7 @@ begin atomic
   cross join lateral (values
     ('an open intent has a charge', c.key is not null or p.status <> 'PENDING',
       'a row of charges', 'none'),
-    ('a charge has its intent', p.type = 'TOP_UP' and p.amount > 0, 'a TOP_UP',
+    ('a charge has its intent', p.type = 'TOP_UP', 'a TOP_UP',
       coalesce(p.type::text, 'none')),
     ('a settled intent is not charged', c.due_at is null or p.status = 'PENDING',
       'not due', c.due_at::text),

@@ -25,7 +25,6 @@ begin
   if _with_price.price is null then
     return _with_price.metadata;
   end if;
-  perform pgledger._check_labels(null, null, null, _with_price.metadata);
   return coalesce(_with_price.metadata, '{}') || jsonb_build_object(
     'price', _with_price.price, 'price_currency', _with_price.price_currency);
 end;
