@@ -1,4 +1,10 @@
-"""A server per session, a template database with the ledger in it, a clone of it per test."""
+"""A server per session, a template database with the ledger in it, a clone of it for the tests.
+
+A test gets a database with the ledger just installed: `db` is a connection to it, `connect` opens
+more, `database_url` tells others where it is. By default it is a clone that was made as new after
+the test before (`tests/recycling.py`). A test that looks at what only a new database tells (files,
+statistics, plans) asks for `postgresql` besides: it then has a clone that nobody used before.
+"""
 
 import os
 import shutil
@@ -15,11 +21,14 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from pytest_postgresql import factories
+from pytest_postgresql.executors import NoopExecutor
+from pytest_postgresql.janitor import DatabaseJanitor
 from tools.new_migration import dump
 
 from pgledger import embedded, migrate
 from tests.crowds import Crowd, Gather, Tasks, Threads
 from tests.databases import database, psql
+from tests.recycling import RecycledClone
 
 Connect = Callable[..., psycopg.Connection[DictRow]]
 
@@ -78,10 +87,48 @@ ledger_template = factories.postgresql_noproc(
 postgresql = factories.postgresql("ledger_template")
 
 
+@pytest.fixture(scope="session")
+def recycled_clone(ledger_template: NoopExecutor, server_url: str) -> Iterator[RecycledClone]:
+    """A clone for all tests that do not ask for `postgresql`."""
+    name = f"{ledger_template.dbname}_recycled"
+    janitor = DatabaseJanitor(
+        user=ledger_template.user,
+        host=ledger_template.host,
+        port=ledger_template.port,
+        password=ledger_template.password,
+        dbname=name,
+        template_dbname=ledger_template.template_dbname,
+        maintenance_dbname=ledger_template.maintenance_dbname,
+    )
+    clone = RecycledClone(janitor, make_conninfo(server_url, dbname=name))
+    yield clone
+    clone.drop()
+
+
 @pytest.fixture
-def database_url(postgresql: psycopg.Connection, server_url: str) -> str:
-    """The URL of the test's own database, with the ledger installed."""
-    return make_conninfo(server_url, dbname=postgresql.info.dbname)
+def clone(request: pytest.FixtureRequest, server_url: str) -> Iterator[psycopg.Connection[DictRow]]:
+    """A connection to the test's database, which is as new."""
+    if "postgresql" in request.fixturenames:
+        name = request.getfixturevalue("postgresql").info.dbname
+        url = make_conninfo(server_url, dbname=name)
+        with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
+            yield connection
+    else:
+        recycled: RecycledClone = request.getfixturevalue("recycled_clone")
+        yield recycled.lend()
+        recycled.take_back()
+
+
+@pytest.fixture
+def db(clone: psycopg.Connection[DictRow]) -> psycopg.Connection[DictRow]:
+    """One autocommit connection to the test's database, rows as dicts."""
+    return clone
+
+
+@pytest.fixture
+def database_url(clone: psycopg.Connection[DictRow], server_url: str) -> str:
+    """The URL of the test's database."""
+    return make_conninfo(server_url, dbname=clone.info.dbname)
 
 
 @pytest.fixture
@@ -99,12 +146,6 @@ def connect(database_url: str) -> Iterator[Connect]:
     yield one_more
     for connection in opened:
         connection.close()
-
-
-@pytest.fixture
-def db(connect: Connect) -> psycopg.Connection[DictRow]:
-    """One autocommit connection to the test's database, rows as dicts."""
-    return connect()
 
 
 @pytest.fixture(params=[Threads, Tasks])

@@ -88,10 +88,10 @@ def ask(server: embedded.Server, question: str) -> object:
 def gone(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        # In a container nobody may be there to reap it.
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+    except (ProcessLookupError, FileNotFoundError):
         return True
-    # In a container nobody may be there to reap it.
-    return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
 
 
 def kill_server(server: embedded.Server) -> None:
