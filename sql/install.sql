@@ -331,6 +331,7 @@
 \ir functions/claim_top_ups.sql
 \ir functions/decline_top_up.sql
 \ir functions/defer_top_up.sql
+\ir functions/list_pending_top_ups.sql
 
 -- Payments.
 \ir functions/_lock_payment.sql

@@ -126,6 +126,8 @@ CALLS: list[str] = [
     "decline_top_up('A' {c}, '#auto-1', 0, 'R' {c})",
     "decline_top_up('a', '#AUTO-1' {c}, 0, 'r')",
     "decline_top_up('a' {c}, '#auto-1' {c}, 0, 'r' {c}, 'p' {c}, 'x' {c})",
+    "list_pending_top_ups('A' {c})",
+    "list_pending_top_ups('a' {c})",
     "defer_top_up('A' {c}, '#auto-1', 0)",
     "defer_top_up('a', '#AUTO-1' {c}, 0, '1 s', 'r' {c})",
 ]

@@ -121,6 +121,7 @@ class _Operations:
     get_auto_top_up = _Operation(calls.get_auto_top_up)
     get_top_up_limits = _Operation(calls.get_top_up_limits)
     list_events = _Operation(calls.list_events)
+    list_pending_top_ups = _Operation(calls.list_pending_top_ups)
     list_audit = _Operation(calls.list_audit)
     list_refund_requests = _Operation(calls.list_refund_requests)
     get_payment_event = _Operation(calls.get_payment_event)

@@ -102,6 +102,7 @@ from pgledger.calls.top_ups import (
     decline_top_up,
     defer_top_up,
     get_top_up_limits,
+    list_pending_top_ups,
     set_top_up_limits,
 )
 
@@ -153,6 +154,7 @@ __all__ = [
     "list_payment_events",
     "list_payment_returns",
     "list_payments",
+    "list_pending_top_ups",
     "list_plans",
     "list_prices",
     "list_refund_requests",

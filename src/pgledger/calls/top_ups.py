@@ -142,3 +142,23 @@ def defer_top_up(
         pause=pause,
         reason=reason,
     )
+
+
+def list_pending_top_ups(
+    account_id: str | None = None,
+    *,
+    before: datetime | None = None,
+    limit_count: int | None = None,
+) -> Call[list[Charge]]:
+    """Return top-ups that were announced and are neither paid nor given up, the oldest first.
+
+    100 or ``limit_count`` of them; only those announced ``before`` an instant where one is given.
+    """
+    return many(
+        Charge,
+        "list_pending_top_ups",
+        {},
+        account_id=account_id,
+        before=instant("before", before),
+        limit_count=bigint("limit_count", limit_count),
+    )
