@@ -14,13 +14,17 @@ from pgledger.payments.charging import (
     RefundOrder,
     RefundRefusedError,
 )
+from pgledger.payments.local import LocalProvider
+from pgledger.payments.worker import Done, TopUpWorker
 
 __all__ = [
     "Books",
     "Charged",
     "Charger",
     "Declined",
+    "Done",
     "Fact",
+    "LocalProvider",
     "Money",
     "Outcome",
     "Processing",
@@ -28,4 +32,5 @@ __all__ = [
     "RefundOrder",
     "RefundRefusedError",
     "Refunder",
+    "TopUpWorker",
 ]
