@@ -23,6 +23,7 @@ from tests.provider_http import Answer, Json, Refusal, Request, serving
 
 # What may go wrong with a request, as told by next() or the function `trouble`:
 # down: refused before anything is done (503), the key not used; limit: the same, with 429;
+# wrong, poor: the same, with a 400 that tells of a bad parameter, or of too little balance;
 # drop: done, and the reply lost; error: done, answered and kept under its key as a 500.
 Trouble = str | None
 
@@ -368,6 +369,10 @@ class FakeProvider:
             raise Refusal(401, "invalid_request_error")
         if trouble == "down":
             raise Refusal(503, "api_error")
+        if trouble == "wrong":
+            raise Refusal(400, "invalid_request_error", code="parameter_invalid", param="amount")
+        if trouble == "poor":
+            raise Refusal(400, "invalid_request_error", code="balance_insufficient")
         if trouble == "limit":
             raise Refusal(429, "invalid_request_error", code="rate_limit")
 
@@ -421,7 +426,9 @@ class FakeProvider:
     def _create_payment_intent(self, given: Json) -> Json:
         card = self.objects.get(given.get("payment_method", ""))
         if "payment_method" in given and card is None:
-            raise Refusal(400, "invalid_request_error", code="resource_missing")
+            raise Refusal(
+                400, "invalid_request_error", code="resource_missing", param="payment_method"
+            )
         if card and card["customer"] != given.get("customer"):
             raise Refusal(400, "invalid_request_error", param="payment_method")
         if given.get("confirm") == "true" and card is None:

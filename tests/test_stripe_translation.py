@@ -366,6 +366,11 @@ def test_credits_are_a_whole_number_or_nothing(credits_: object, amount: int | N
     )
 
 
+def test_the_first_attempt_is_told_as_well() -> None:
+    metadata = OURS | {"pgledger_attempt": "0"}
+    assert fact("payment_intent.succeeded", **INTENT | {"metadata": metadata})["attempt"] == 0
+
+
 @pytest.mark.parametrize("created", [None, "1700000000", 1.5, True, -1, 10**20])
 def test_a_time_that_cannot_be_read_is_left_out(created: object) -> None:
     (told,) = facts_of(event("payment_intent.succeeded", **INTENT) | {"created": created})
@@ -387,6 +392,14 @@ def test_a_time_that_cannot_be_read_is_left_out(created: object) -> None:
 )
 def test_what_is_no_event_tells_nothing(broken: Json) -> None:
     assert facts_of(broken) == []
+
+
+@pytest.mark.parametrize("text", ["", "a\x00", "\ud800"])
+def test_text_that_no_database_can_hold_is_left_out(text: str) -> None:
+    metadata = {"pgledger_account": text, "pgledger_key": "k"}
+    told = fact("payment_intent.succeeded", **INTENT | {"metadata": metadata, "customer": text})
+    assert {"account_id", "customer"}.isdisjoint(told)
+    assert told["key"] == "k"
 
 
 def test_fields_of_another_type_are_left_out() -> None:

@@ -23,8 +23,9 @@ ATTEMPT = "pgledger_attempt"
 REFUND = "pgledger_refund"
 
 _WORD = re.compile(r"[a-z0-9_]{1,64}")
+_UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 _YEAR_10_000 = 253_402_300_800
-_NUMBER = re.compile(r"[1-9][0-9]{0,18}")
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 
 _REFUND_STATUSES = {"succeeded": "SUCCEEDED", "failed": "FAILED", "canceled": "FAILED"}
 # Where the money is decides: with the payer, as it is again in an appeal, the dispute is LOST.
@@ -55,7 +56,7 @@ def facts_of(
     """
     kind, data = event.get("type"), event.get("data")
     found = data.get("object") if isinstance(data, Mapping) else None
-    if not isinstance(kind, str) or not isinstance(found, Mapping) or _id(found) is None:
+    if not isinstance(kind, str) or not isinstance(found, Mapping) or id_of(found) is None:
         return []
     at = moment(event.get("created"))
     if kind in _OF_DISPUTES:
@@ -87,12 +88,12 @@ def payment_intent(intent: Object, at: str | None) -> Iterator[Fact]:
         return
     yield _fact(
         "payment",
-        payment_id=_id(intent),
+        payment_id=id_of(intent),
         status=status,
         **_whose(intent),
         paid=_whole(intent, "amount_received") if status == "SUCCEEDED" else None,
         currency=_text(intent, "currency"),
-        customer=_id(intent.get("customer")),
+        customer=id_of(intent.get("customer")),
         reason=failure(intent) if status == "FAILED" else None,
         attempt=_number(intent, ATTEMPT),
         occurred_at=at,
@@ -108,9 +109,14 @@ def failure(intent: Object) -> str:
         error.get("type"),
         intent.get("status") if intent.get("status") == "canceled" else None,
     ):
-        if isinstance(value, str) and _WORD.fullmatch(value):
-            return value
+        if word(value):
+            return str(value)
     return "failed"
+
+
+def word(value: object) -> str | None:
+    """Return a code of Stripe's; None of what may be a sentence."""
+    return value if isinstance(value, str) and _WORD.fullmatch(value) else None
 
 
 def charge(found: Object, at: str | None) -> Iterator[Fact]:
@@ -125,26 +131,26 @@ def charge(found: Object, at: str | None) -> Iterator[Fact]:
     captured = _whole(found, "amount_captured")
     yield _fact(
         "payment",
-        payment_id=_payment_of(found) or _id(found),
+        payment_id=_payment_of(found) or id_of(found),
         status="SUCCEEDED",
         **_whose(found),
         paid=_whole(found, "amount") if captured is None else captured,
         currency=_text(found, "currency"),
         refunded=_whole(found, "amount_refunded"),
-        customer=_id(found.get("customer")),
+        customer=id_of(found.get("customer")),
         occurred_at=at,
     )
 
 
 def refund(found: Object, at: str | None) -> Iterator[Fact]:
     """Tell of one refund as it stands."""
-    payment_id = _payment_of(found) or _id(found.get("charge"))
+    payment_id = _payment_of(found) or id_of(found.get("charge"))
     amount = _whole(found, "amount")
-    if _id(found) is None or payment_id is None or amount is None:
+    if id_of(found) is None or payment_id is None or amount is None:
         return
     yield _fact(
         "refund",
-        refund_id=_id(found),
+        refund_id=id_of(found),
         payment_id=payment_id,
         amount=amount,
         status=_REFUND_STATUSES.get(found.get("status") or "", "PENDING"),
@@ -156,57 +162,57 @@ def refund(found: Object, at: str | None) -> Iterator[Fact]:
 
 def dispute(found: Object, at: str | None, policy: str) -> Iterator[Fact]:
     """Tell of one dispute as it stands."""
-    payment_id = _payment_of(found) or _id(found.get("charge"))
+    payment_id = _payment_of(found) or id_of(found.get("charge"))
     amount = _whole(found, "amount")
     if payment_id is None or amount is None:
         return
     status = _text(found, "status") or ""
-    reason = _text(found, "reason") or ""
     yield _fact(
         "dispute",
-        dispute_id=_id(found),
+        dispute_id=id_of(found),
         payment_id=payment_id,
         amount=amount,
         status=_DISPUTE_STATUSES.get(status, "OPEN"),
         policy="FLAG" if status.startswith(_INQUIRY) else policy,
-        reason=reason if _WORD.fullmatch(reason) else None,
+        reason=word(found.get("reason")),
         occurred_at=at,
     )
 
 
-def _session_completed(session: Object, at: str | None) -> Iterator[Fact]:
-    status = "PROCESSING" if session.get("payment_status") == "unpaid" else "SUCCEEDED"
-    yield from _session(session, at, status)
+def session(found: Object, at: str | None) -> Iterator[Fact]:
+    """Tell of a checkout that was completed; nothing of a subscription, or a card put on file."""
+    status = "PROCESSING" if found.get("payment_status") == "unpaid" else "SUCCEEDED"
+    yield from _session(found, at, status)
 
 
-def _session_paid(session: Object, at: str | None) -> Iterator[Fact]:
-    yield from _session(session, at, "SUCCEEDED")
+def _session_paid(found: Object, at: str | None) -> Iterator[Fact]:
+    yield from _session(found, at, "SUCCEEDED")
 
 
-def _session_failed(session: Object, at: str | None) -> Iterator[Fact]:
-    yield from _session(session, at, "FAILED", "async_payment_failed")
-    yield from _cancelled(session, "async_payment_failed")
+def _session_failed(found: Object, at: str | None) -> Iterator[Fact]:
+    yield from _session(found, at, "FAILED", "async_payment_failed")
+    yield from _cancelled(found, "async_payment_failed")
 
 
-def _session_expired(session: Object, _at: str | None) -> Iterator[Fact]:
-    if _is_for_one_payment(session):
-        yield from _cancelled(session, "checkout_expired")
+def _session_expired(found: Object, _at: str | None) -> Iterator[Fact]:
+    if _is_for_one_payment(found):
+        yield from _cancelled(found, "checkout_expired")
 
 
 def _session(
-    session: Object, at: str | None, status: str, reason: str | None = None
+    found: Object, at: str | None, status: str, reason: str | None = None
 ) -> Iterator[Fact]:
-    if not _is_for_one_payment(session):
+    if not _is_for_one_payment(found):
         return
     yield _fact(
         "payment",
         # There is no payment where there was nothing to pay.
-        payment_id=_payment_of(session) or _id(session),
+        payment_id=_payment_of(found) or id_of(found),
         status=status,
-        **_whose(session),
-        paid=_whole(session, "amount_total") if status == "SUCCEEDED" else None,
-        currency=_text(session, "currency"),
-        customer=_id(session.get("customer")),
+        **_whose(found),
+        paid=_whole(found, "amount_total") if status == "SUCCEEDED" else None,
+        currency=_text(found, "currency"),
+        customer=id_of(found.get("customer")),
         reason=reason,
         occurred_at=at,
     )
@@ -223,20 +229,20 @@ def _card_check(intent: Object, _at: str | None) -> Iterator[Fact]:
     if whose["account_id"] is not None:
         yield _fact(
             "card_check",
-            check_id=_id(intent),
+            check_id=id_of(intent),
             **whose,
-            customer=_id(intent.get("customer")),
-            payment_method=_id(intent.get("payment_method")),
+            customer=id_of(intent.get("customer")),
+            payment_method=id_of(intent.get("payment_method")),
         )
 
 
-def _is_for_one_payment(session: Object) -> bool:
+def _is_for_one_payment(found: Object) -> bool:
     """Tell a purchase from a subscription, and from a card put on file."""
-    return session.get("mode") == "payment"
+    return found.get("mode") == "payment"
 
 
 _READERS: dict[str, Callable[[Object, str | None], Iterator[Fact]]] = {
-    "checkout.session.completed": _session_completed,
+    "checkout.session.completed": session,
     "checkout.session.async_payment_succeeded": _session_paid,
     "checkout.session.async_payment_failed": _session_failed,
     "checkout.session.expired": _session_expired,
@@ -274,19 +280,19 @@ def _whose(found: Object) -> dict[str, Any]:
     return {
         "account_id": _metadata(found, ACCOUNT),
         "key": _metadata(found, KEY),
-        "amount": _number(found, CREDITS),
+        "amount": _number(found, CREDITS) or None,
     }
 
 
 def _payment_of(found: Object) -> str | None:
-    return _id(found.get("payment_intent"))
+    return id_of(found.get("payment_intent"))
 
 
-def _id(value: object) -> str | None:
+def id_of(value: object) -> str | None:
     """Return an id, given as itself or as the object that was expanded in its place."""
     if isinstance(value, Mapping):
         value = value.get("id")
-    return value if isinstance(value, str) and value else None
+    return value if _is_text(value) else None
 
 
 def _metadata(found: Object, name: str) -> str | None:
@@ -300,7 +306,12 @@ def _number(found: Object, name: str) -> int | None:
 
 def _text(found: Object, name: str) -> str | None:
     value = found.get(name)
-    return value if isinstance(value, str) and value else None
+    return value if _is_text(value) else None
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    """Tell text that a database can hold from nothing, and from halves of characters and NUL."""
+    return isinstance(value, str) and value != "" and not _UNWRITABLE.search(value)
 
 
 def _is_whole(value: object) -> TypeGuard[int]:
