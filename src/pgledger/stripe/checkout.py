@@ -1,6 +1,7 @@
 """StripeCheckout: announces a top-up, and opens the page at which it is paid."""
 
 import asyncio
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -94,8 +95,9 @@ class StripeCheckout:
 
         ``price`` is money in the smallest unit of ``currency``; ``name`` is what the payer reads,
         and ``save_card`` keeps the card for auto-top-ups. ``session`` holds further parameters of a
-        session, as the ``stripe`` library takes them. Repeat the ``key`` after a failure: it is
-        announced once, and has one checkout. The rest is as in ``ledger.create_top_up``.
+        session, as the ``stripe`` library takes them. Repeat the ``key`` (a new UUID where none is
+        given) after a failure: it is announced once, and has one checkout. The rest is as in
+        ``ledger.create_top_up``.
 
         Raises TopUpLimitError and its kin before anything is announced,
         :class:`CheckoutRefusedError` when Stripe says no (the top-up is cancelled: take another
@@ -108,7 +110,7 @@ class StripeCheckout:
             charge = ledger.create_top_up(
                 account_id,
                 amount,
-                key=key,
+                key=_new_key() if key is None else key,
                 price=money.amount,
                 price_currency=money.currency,
                 reference=reference,
@@ -168,7 +170,7 @@ class AsyncStripeCheckout:
             charge = await ledger.create_top_up(
                 account_id,
                 amount,
-                key=key,
+                key=_new_key() if key is None else key,
                 price=money.amount,
                 price_currency=money.currency,
                 reference=reference,
@@ -223,6 +225,11 @@ def _top_up(charge: Charge, money: Money, url: str | None) -> TopUp:
         status=charge.status,
         url=url,
     )
+
+
+def _new_key() -> str:
+    """Make up a key that can be given again, which one of the ledger's own cannot."""
+    return str(uuid.uuid4())
 
 
 def _require_committing(ledger: Ledger | AsyncLedger) -> None:
