@@ -102,7 +102,7 @@ def test_the_python_of_the_readme_runs(
     db: psycopg.Connection[dict[str, Any]], database_url: str
 ) -> None:
     db.execute("create table answers (seq bigint)")
-    alone, together = blocks(ROOT / "README.md", "python")
+    alone, together, _payments = blocks(ROOT / "README.md", "python")
     for _ in range(4):
         exec(alone, {"database_url": database_url})  # noqa: S102 - that is the test
     assert db.execute("select pgledger.get_credits('bob')").fetchone() == {"get_credits": 70}

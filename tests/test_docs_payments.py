@@ -17,13 +17,17 @@ from django.conf import settings
 from django.test import Client as DjangoClient
 from django.test import override_settings
 from psycopg.rows import DictRow
+from psycopg_pool import ConnectionPool
 
+from pgledger import Ledger
 from pgledger.stripe import EVENT_TYPES
 from tests.provider import FakeProvider
 from tests.stripe_callers import sold
 from tests.support import ask, pending
 
-PAGE = (Path(__file__).parent.parent / "docs" / "payments.md").read_text()
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "payments.md").read_text()
+README = (ROOT / "README.md").read_text()
 
 Db = psycopg.Connection[DictRow]
 # Sends a body with a signature to the endpoint, and returns the status and the answer.
@@ -150,6 +154,19 @@ def test_the_checkout_sells_credits(
     (url,) = re.findall(r"send the payer to (\S+)", capsys.readouterr().out)
     assert names["top_up"].url == url
     assert pending(db, "alice") == {"order-17": "PENDING"}
+
+
+def test_the_readme_takes_events(db: Db, database_url: str, fake: FakeProvider) -> None:
+    (block,) = re.findall(
+        r"^```python\n(from pgledger.stripe.*?)^```$", README, re.MULTILINE | re.DOTALL
+    )
+    with ConnectionPool(database_url, open=False) as pool:
+        names: dict[str, Any] = {"Ledger": Ledger, "pool": pool, "signing_secret": fake.secret}
+        exec(block, names)  # noqa: S102 - that is the test
+        fake.pay(sold(fake))
+        for event in fake.told():
+            assert names["stripe_webhook"](*fake.signed(event))[0] == 200
+    assert ask(db, "get_credits", account_id="a")["get_credits"] == 1000
 
 
 def test_the_page_names_what_there_is() -> None:
