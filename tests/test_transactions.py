@@ -461,19 +461,25 @@ def test_the_applications_own_error_caught_inside_rolls_the_block_back(
 
 
 def test_an_error_caught_inside_an_async_block_rolls_it_back(orders: Db, database_url: str) -> None:
-    async def swallow(ledger: AsyncLedger, *, goes_on: bool) -> None:
+    async def nest(tx: AsyncLedger) -> None:
+        async with tx.transaction() as nested:
+            await async_order(nested, 2)
+
+    async def swallow(ledger: AsyncLedger, more: Callable[[AsyncLedger], Awaitable[None]]) -> None:
         async with ledger.transaction() as tx:
             await async_order(tx)
             with suppress(pgledger.LedgerError):
                 await tx.spend("u", 1000)
-            if goes_on:
-                await async_order(tx, 2)
+            await more(tx)
+
+    async def nothing(_: AsyncLedger) -> None:
+        pass
 
     async def story() -> None:
         async with async_pool(database_url) as pool:
-            for goes_on in (False, True):
+            for more in (nothing, async_order, nest):
                 with pytest.raises(TransactionAbortedError) as caught:
-                    await swallow(AsyncLedger(pool), goes_on=goes_on)
+                    await swallow(AsyncLedger(pool), more)
                 assert caught.value.failure
                 assert caught.value.failure.startswith(CAUGHT)
                 await async_fit(pool)

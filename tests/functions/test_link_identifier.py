@@ -90,6 +90,15 @@ def test_it_is_moved_when_the_caller_says_so(two: Ledger) -> None:
     ]
 
 
+def test_what_else_the_account_has_stays_when_one_is_moved(two: Ledger) -> None:
+    for identifier, kind in (("42", "CUSTOMER"), ("43", "CUSTOMER"), ("42", "INTEGER")):
+        ask(two, "link_identifier", account_id="a", identifier=identifier, kind=kind)
+    given = {"account_id": "b", "identifier": "42", "kind": "CUSTOMER", "move": True}
+    ask(two, "link_identifier", **given)
+    kept = ask_all(two, "list_identifiers", account_id="a")
+    assert [(row["kind"], row["value"]) for row in kept] == [("INTEGER", "42"), ("CUSTOMER", "43")]
+
+
 def test_whether_to_move_must_be_said_or_left_out(two: Ledger) -> None:
     ask(two, "link_identifier", account_id="a", identifier="42")
     for account_id in ("a", "b"):

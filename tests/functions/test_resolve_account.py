@@ -267,8 +267,15 @@ def test_what_was_opened_is_rolled_back_with_its_link(db: Ledger) -> None:
 def test_the_normal_form_is_that_of_ascii_in_any_locale(db: Ledger, locale: str) -> None:
     if not db.execute("select from pg_collation where collname = %s", [locale]).fetchall():
         pytest.skip("this PostgreSQL does not have it")
-    query: LiteralString = (
-        "select value from pgledger.resolve_account('TITI@X.DE' collate {}, 'EMAIL', true)"
-    )
-    (row,) = db.execute(query.format(f'"{locale}"')).fetchall()
+    # As in a database of that locale.
+    given: LiteralString = "select pgledger._identifier_value('EMAIL', %s collate \"{}\") as value"
+    for email, kept in {"TITI@X.DE": "titi@x.de", "\xdc@x.de": "\xdc@x.de"}.items():
+        (row,) = db.execute(given.replace("{}", locale).encode(), [email]).fetchall()
+        assert row["value"] == kept
+    query: LiteralString = "resolve_account('TITI@X.DE' collate \"{}\", 'EMAIL', true)"
+    (row,) = db.execute(f"select * from pgledger.{query.format(locale)}".encode()).fetchall()
     assert row["value"] == "titi@x.de"
+    (row,) = db.execute(
+        f"select pgledger._is_placeholder('NIL' collate \"{locale}\") as nil".encode()
+    ).fetchall()
+    assert row["nil"]
