@@ -9,9 +9,12 @@ declare
   v_now timestamptz := clock_timestamp();
 begin
   update pgledger.payments p
-  set account_id = coalesce(p.account_id, _return_told.account_id), updated_at = v_now
+  set account_id = _return_told.account_id, updated_at = v_now
   where p.provider = told.provider and p.payment_id = told.payment_id
-  returning p.* into strict v_payment;
+    and p.account_id is null and _return_told.account_id is not null;
+  select p.* into strict v_payment
+  from pgledger.payments p
+  where p.provider = told.provider and p.payment_id = told.payment_id;
   perform pgledger._settle_returns(v_payment, told.return_id);
   perform pgledger._tell_refund_request(v_payment, told.return_id);
 

@@ -5,6 +5,7 @@ language plpgsql
 as $$
 declare
   v_reason text;
+  v_now timestamptz := clock_timestamp();
 begin
   perform pgledger._told_refunds(payment);
   if payment.seq is null or not exists (
@@ -19,7 +20,7 @@ begin
   perform pgledger._freeze_disputed(payment);
   v_reason := pgledger._level_returns(payment, _settle_returns.return_id);
   update pgledger.payments p
-  set reason = v_reason
+  set reason = v_reason, updated_at = v_now
   where p.provider = payment.provider and p.payment_id = payment.payment_id
     and p.reason is distinct from v_reason;
 end;
