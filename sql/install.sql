@@ -441,6 +441,7 @@
 \ir functions/_usage_sum.sql
 \ir functions/_verify_usage.sql
 \ir functions/_verify_returns.sql
+\ir functions/_verify_nobodys_returns.sql
 \ir functions/_verify_refund_requests.sql
 \ir functions/_verify_payments.sql
 \ir functions/_verify_subjects.sql

@@ -24,7 +24,7 @@ begin atomic
       n.movements = cardinality(r.refund_seqs) and coalesce(n.all_fit, true),
       cardinality(r.refund_seqs)::text, n.movements::text)
   ) v (rule, holds, expected, found)
-  where p.account_id is not distinct from _verify_returns.account_id and not v.holds
+  where p.account_id = _verify_returns.account_id and not v.holds
   union all
   select 'refunds and disputes take at most what their payment brought', p.seq, p.payment_id,
     'at most ' || coalesce(t.amount, 0), n.taken::text
@@ -35,12 +35,11 @@ begin atomic
     from pgledger.payment_returns r
     where r.provider = p.provider and r.payment_id = p.payment_id
   ) n
-  where p.account_id is not distinct from _verify_returns.account_id
+  where p.account_id = _verify_returns.account_id
     and n.taken > coalesce(t.amount, 0);
 end;
 
 comment on function pgledger._verify_returns(text) is
-  'Where the refunds and disputes of an account''s payments, or of those of nobody''s (null), '
-  'disagree with the journal. Private.';
+  'Where the refunds and disputes of an account''s payments disagree with the journal. Private.';
 
 revoke all on function pgledger._verify_returns(text) from public;

@@ -25,12 +25,10 @@ begin atomic
   union
   select q.account_id from pgledger.refund_requests q
   union
-  -- Null as well, for the payments that are nobody's yet.
-  select m.account_id from pgledger.payments m;
+  select m.account_id from pgledger.payments m where m.account_id is not null;
 end;
 
 comment on function pgledger._verify_subjects() is
-  'All accounts that something is recorded of, whether or not there is an account; null where '
-  'a payment has none. Private.';
+  'All accounts that something is recorded of, whether or not there is an account. Private.';
 
 revoke all on function pgledger._verify_subjects() from public;

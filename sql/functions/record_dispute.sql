@@ -25,7 +25,7 @@ begin
   v_return.policy := record_dispute.policy;
   v_return.occurred_at := record_dispute.occurred_at;
   perform pgledger._check_return(v_return, 'dispute_id');
-  perform pgledger._check_reason(record_dispute.reason);
+  perform pgledger._check_reason(record_dispute.reason collate "default");
 
   v_payment := pgledger._lock_payment(v_return.provider, v_return.payment_id);
   if pgledger._store_return(v_return) then

@@ -24,7 +24,8 @@ begin
   v_return.request_key := record_payment_refund.request_key collate "default";
   v_return.occurred_at := record_payment_refund.occurred_at;
   perform pgledger._check_return(v_return, 'refund_id');
-  perform pgledger._check_label('account_id', record_payment_refund.account_id);
+  perform pgledger._check_label(
+    'account_id', record_payment_refund.account_id collate "default");
 
   perform pgledger._lock_payment(v_return.provider, v_return.payment_id);
   perform pgledger._store_return(v_return);

@@ -56,6 +56,10 @@ begin atomic
   union all
   select null, g.rule, null, null, g.expected, g.found
   from pgledger._verify_guard() g
+  union all
+  select null, n.rule, n.seq, n.key, n.expected, n.found
+  from pgledger._verify_nobodys_returns() n
+  where verify.account_id is null
   order by 1, 2, 3, 4;
 end;
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.returns import balance, pay, refund, returns, takes, told
+from tests.returns import balance, dispute, pay, refund, returns, takes, told
 from tests.support import (
     HIGHEST,
     Ledger,
@@ -152,7 +152,7 @@ def test_of_two_amounts_the_later_counts_and_of_one_instant_the_greater(db: Ledg
 
 
 def test_what_is_told_again_changes_nothing(db: Ledger) -> None:
-    pay(db)
+    pay(db, refunded=500)
     first = refund(db, "re_1", 300, "SUCCEEDED", request_key="k", occurred_at=EARLY)
     before = everything(db), returns(db)
     for _ in range(2):
@@ -424,6 +424,13 @@ def test_a_part_of_the_sum_may_be_known(db: Ledger) -> None:
     assert in_order(db)
 
 
+def test_a_dispute_is_no_part_of_the_sum_of_refunds(db: Ledger) -> None:
+    dispute(db, "dp_1", 300, "OPEN")
+    pay(db, refunded=300)
+    assert takes(db) == {"dp_1": 0, "pi_1": 30}
+    assert in_order(db)
+
+
 # Where credits come from and go to
 
 
@@ -664,11 +671,11 @@ def test_history_without_a_balance_row_is_found(db: Ledger) -> None:
         ),
         (
             "update pgledger.payments set account_id = null, seq = null",
-            [
-                "refunds and disputes take at most what their payment brought",
-                "what a refund or dispute took is in the journal",
-                "what took for a refund or dispute are debits, of the top-up of its payment",
-            ],
+            ["a refund or dispute of nobody's payment takes nothing"],
+        ),
+        (
+            "delete from pgledger.payments",
+            ["a refund or dispute of nobody's payment takes nothing"],
         ),
         (
             "update pgledger.payment_returns set taken = 101",
