@@ -6,16 +6,16 @@ begin
   update pgledger.payment_returns r
   set own_seq = o.seq, refund_seqs = r.refund_seqs || o.seq
   from (
-    -- One debit counts for one of them: that with its id before one of its request.
+    -- One debit counts for one of them.
     select distinct on (f.seq) f.seq, n.return_id
     from pgledger.payment_returns n
     cross join lateral (
-      select t.seq, 1 as place
+      select t.seq
       from pgledger.transactions t
       where t.account_id = payment.account_id and t.external_id = n.return_id
-        and t.amount < 0 and t.type <> 'TRANSFER'
+        and t.amount < 0 and t.type not in ('REVERSAL', 'EXPIRY', 'TRANSFER')
       union all
-      select t.seq, 2
+      select t.seq
       from pgledger.transactions t
       where t.account_id = payment.account_id and t.key = n.request_key
         and t.original_seq = payment.seq
@@ -23,12 +23,11 @@ begin
         and pgledger._original_left(t.account_id, t.seq) > 0
     ) f
     where n.provider = payment.provider and n.payment_id = payment.payment_id
-      and n.own_seq is null
       and not exists (
         select from pgledger.payment_returns x
         where x.provider = payment.provider and x.payment_id = payment.payment_id
           and f.seq = any (x.refund_seqs))
-    order by f.seq, f.place, not pgledger._is_in_effect(n.status, n.policy), n.return_id
+    order by f.seq, not pgledger._is_in_effect(n.status, n.policy), n.return_id
   ) o
   where r.provider = payment.provider and r.return_id = o.return_id;
 

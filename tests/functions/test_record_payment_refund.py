@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
 from tests.returns import balance, dispute, pay, refund, returns, takes, told
@@ -308,6 +309,20 @@ def test_a_debit_of_another_kind_under_its_id_is_not_taken_again_either(db: Ledg
     assert in_order(db)
 
 
+@pytest.mark.parametrize("type_", ["EXPIRY", "REVERSAL", "TRANSFER"])
+def test_what_could_not_be_given_back_is_not_its_own(db: Ledger, type_: str) -> None:
+    pay(db)
+    try:
+        ask(db, "add_transaction", account_id="a", amount=-30, type=type_, external_id="re_1")
+    except psycopg.errors.InvalidParameterValue:
+        return
+    refund(db, "re_1", 300, "SUCCEEDED")
+    assert balance(db) == 40
+    refund(db, "re_1", 300, "FAILED")
+    assert balance(db) == 70
+    assert in_order(db)
+
+
 def test_credits_under_its_id_are_none_that_were_taken(db: Ledger) -> None:
     pay(db)
     ask(db, "grant_credits", account_id="b", amount=5)
@@ -369,6 +384,18 @@ def test_of_two_refunds_of_a_request_the_one_that_holds_has_its_debit(db: Ledger
     credit(db)
     refund(db, "re_2", 300, "PENDING")
     assert posted(db, "a") == [100, -30]
+    assert in_order(db)
+
+
+def test_a_second_debit_for_one_refund_is_given_back(db: Ledger) -> None:
+    pay(db)
+    ask(db, "refund", account_id="a", original_key="#1", amount=30, key="asked")
+    refund(db, "re_1", 300, "PENDING", request_key="asked")
+    ask(db, "refund", account_id="a", original_key="#1", amount=30, external_id="re_1")
+    assert balance(db) == 40
+    refund(db, "re_1", 300, "SUCCEEDED")
+    assert posted(db, "a") == [100, -30, -30, 30]
+    assert takes(db) == {"re_1": 30}
     assert in_order(db)
 
 
