@@ -267,9 +267,9 @@ def test_what_the_application_took_counts_as_it_is(db: Ledger, own: int, target:
     assert takes(db) == {"re_1": own}
     refund(db, "re_2", 200, "SUCCEEDED")
     assert takes(db) == {"re_1": own, "re_2": target - own}
-    refund(db, "re_3", 500, "SUCCEEDED")
+    refund(db, "re_3", 900, "SUCCEEDED")
     assert balance(db) == (20 if own == 10 else 0)
-    refund(db, "re_3", 500, "FAILED")
+    refund(db, "re_3", 900, "FAILED")
     assert balance(db) == 100 - target
     refund(db, "re_2", 200, "FAILED")
     assert takes(db) == {"re_1": own, "re_2": 0, "re_3": 0}
@@ -306,6 +306,16 @@ def test_a_debit_of_another_kind_under_its_id_is_not_taken_again_either(db: Ledg
     refund(db, "re_1", 300, "FAILED")
     assert takes(db) == {"re_1": 0}
     assert posted(db, "a") == [100, -30, 10, 20]
+    assert in_order(db)
+
+
+def test_with_a_debit_of_another_kind_they_take_all_credits_at_most(db: Ledger) -> None:
+    pay(db)
+    debit = {"account_id": "a", "amount": -95, "type": "ADJUSTMENT", "external_id": "re_1"}
+    ask(db, "add_transaction", **debit)
+    refund(db, "re_1", 300, "SUCCEEDED")
+    refund(db, "re_2", 200, "SUCCEEDED")
+    assert takes(db) == {"re_1": 95, "re_2": 5}
     assert in_order(db)
 
 
