@@ -23,9 +23,13 @@
 -- and one INSERT; everything else goes one by one through the functions above, so there is one set
 -- of rules.
 --
--- The balance row is the only lock, and always the first. There are no advisory locks and no
--- session state, so everything works through a transaction-mode pooler. In REPEATABLE READ and
--- SERIALIZABLE a conflict surfaces as 40001, never as a wrong refusal.
+-- The balance row is the only lock of a movement, and always the first. What a payment provider
+-- tells (functions/record_payment.sql) is known before its account is, so that the row of the event
+-- is locked before it, and then the row of the payment; several payments in one order. Nothing that
+-- holds the lock of a balance row locks one of those. Rows of charges, requests and identifiers are
+-- locked under the balance row, or by a statement that locks nothing else. There are no advisory
+-- locks and no session state, so everything works through a transaction-mode pooler. In REPEATABLE
+-- READ and SERIALIZABLE a conflict surfaces as 40001, never as a wrong refusal.
 --
 -- Clients issue nothing but calls of the functions whose names have no leading underscore. They run
 -- with their owner's rights under a fixed search_path; nobody else may write the tables, and

@@ -877,3 +877,27 @@ def test_a_ledger_is_over_a_connection_or_a_pool_of_its_kind(
             with pytest.raises(TypeError) as caught:
                 of(source)
             assert str(caught.value) == words + type(source).__name__
+
+
+def test_a_payment_is_told_from_python(ledger: Ledger) -> None:
+    ledger.top_up("u", 100, key="k", is_active=False)
+    at = datetime(2024, 1, 1, tzinfo=UTC)
+    fact = {"record": "payment", "payment_id": "p", "status": "SUCCEEDED", "account_id": "u"}
+    fact |= {"key": "k", "occurred_at": at, "customer": None}
+    with ledger.transaction() as tx:
+        assert tx.record_payment_event("test", "e", "t", "{}", occurred_at=at).is_new
+        event = tx.process_payment_event("test", "e", (one for one in [fact]))
+    assert (event.status, event.error) == ("PROCESSED", None)
+    assert event.result is not None
+    assert event.result[0]["seq"] == 1
+    (payment,) = ledger.list_payments(account_id="u")
+    assert payment == ledger.record_payment("test", "p", "SUCCEEDED", account_id="u", key="k")
+    stored = ledger.get_payment_event("test", "e")
+    assert stored is not None
+    assert (stored.payload, stored.occurred_at) == ("{}", at)
+    assert ledger.get_payment_event("test", "f") is None
+    with pytest.raises(ValueError, match="occurred_at must have a time zone"):
+        ledger.process_payment_event("test", "e", [fact | {"occurred_at": datetime(2024, 1, 1)}])  # noqa: DTZ001
+    ledger.record_payment("test", "q", "SUCCEEDED")
+    assert ledger.match_payment("test", "q", "u", amount=5, actor="ann").seq == 2
+    assert ledger.record_card_check("test", "c", "u", amount=1).balance == 106

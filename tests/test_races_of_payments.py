@@ -79,6 +79,17 @@ def test_what_the_first_did_not_get_done_the_duplicate_does(
     assert journal(db) == [("TOP_UP", 100)]
 
 
+def test_a_late_duplicate_waits_as_well(connect: Connect) -> None:
+    with stepped(connect) as (first, second):
+        first.run(RECEIVE, "e")
+        first.run("begin")
+        assert first.run(RECEIVE, "e").row["is_new"] is False
+        assert second.start(RECEIVE, "e")
+        done = first.run(PROCESS, "e", facts(fact("p"))).row
+        first.run("commit")
+        assert second.finish().row == done
+
+
 def test_a_retry_waits_for_the_delivery_it_meets(connect: Connect) -> None:
     with stepped(connect) as (first, second):
         first.run(RECEIVE, "e")

@@ -19,6 +19,7 @@ from pgledger import (
     BalanceItem,
     Batcher,
     BatchItem,
+    CardCheck,
     Charge,
     ClaimedEvent,
     ClaimedRefund,
@@ -29,6 +30,9 @@ from pgledger import (
     Identifier,
     Ledger,
     Lot,
+    Payment,
+    PaymentEvent,
+    PaymentReturn,
     Plan,
     PlanAssignment,
     Posting,
@@ -38,6 +42,7 @@ from pgledger import (
     ResolvedAccount,
     SpendingCap,
     SpendingCapUsage,
+    StoredPaymentEvent,
     TopUpLimits,
     Transaction,
     UnitPrice,
@@ -139,6 +144,18 @@ def lots_plans_and_caps(ledger: Ledger) -> None:
 
 
 def top_ups(ledger: Ledger) -> None:
+    assert_type(ledger.record_payment_event("stripe", "evt_1", "t", "{}"), PaymentEvent)
+    assert_type(ledger.process_payment_event("stripe", "evt_1", [{"record": "x"}]), PaymentEvent)
+    assert_type(ledger.record_payment("stripe", "pi_1", "SUCCEEDED", paid=1), Payment)
+    ledger.record_payment("stripe", "pi_1", "PAID")  # type: ignore[arg-type] # no such status
+    assert_type(ledger.match_payment("stripe", "pi_1", "u", amount=1, actor="ann"), Payment)
+    assert_type(ledger.record_payment_refund("stripe", "re", "pi", 1, "PENDING"), Payment)
+    assert_type(ledger.record_dispute("stripe", "dp", "pi", 1, "OPEN", policy="FLAG"), Payment)
+    assert_type(ledger.record_card_check("stripe", "seti_1", "u"), CardCheck)
+    assert_type(ledger.get_payment_event("stripe", "evt_1"), StoredPaymentEvent | None)
+    assert_type(ledger.list_payment_events(status="FAILED"), list[PaymentEvent])
+    assert_type(ledger.list_payments(unmatched=True), list[Payment])
+    assert_type(ledger.list_payment_returns(account_id="u"), list[PaymentReturn])
     assert_type(ledger.create_top_up("u", 1, key="k", price=1, price_currency="usd"), Charge)
     assert_type(ledger.set_top_up_limits("u", minimum=1), TopUpLimits | None)
     assert_type(ledger.get_top_up_limits(), TopUpLimits | None)
