@@ -882,7 +882,8 @@ def test_a_ledger_is_over_a_connection_or_a_pool_of_its_kind(
 def test_a_payment_is_told_from_python(ledger: Ledger) -> None:
     ledger.top_up("u", 100, key="k", is_active=False)
     at = datetime(2024, 1, 1, tzinfo=UTC)
-    fact = {"record": "payment", "payment_id": "p", "status": "SUCCEEDED", "account_id": "u"}
+    fact: dict[str, Any] = {"record": "payment", "payment_id": "p", "status": "SUCCEEDED"}
+    fact |= {"account_id": "u"}
     fact |= {"key": "k", "occurred_at": at, "customer": None}
     with ledger.transaction() as tx:
         assert tx.record_payment_event("test", "e", "t", "{}", occurred_at=at).is_new

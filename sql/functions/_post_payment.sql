@@ -32,7 +32,6 @@ begin
     if _post_payment.raise_refusals then
       perform pgledger._reject('amount', null, 'Nothing tells how many credits were bought: say.');
     end if;
-    perform pgledger._forget_unopened(payment.account_id);
     v_answer.error := jsonb_build_object('message', 'amount unknown');
     return v_answer;
   end if;

@@ -171,6 +171,7 @@ def test_an_account_that_is_only_looked_at_is_not_opened(db: Ledger) -> None:
         ({"key": "spent"}, "key already used"),
         ({"key": "other", "amount": 7}, "key already used"),
         ({"key": "corrected"}, "key already used"),
+        ({"key": "debited"}, "key already used"),
         ({"key": "#nobody"}, "transaction not found"),
         ({"key": "#1"}, "transaction not found"),
         ({"key": "new"}, "amount unknown"),
@@ -188,11 +189,13 @@ def test_what_cannot_be_credited_says_why(db: Ledger, given: dict[str, Any], rea
     ask(db, "open_account", account_id="closed")
     ask(db, "set_account_status", account_id="closed", status="CLOSED")
     ask(db, "add_transaction", account_id="a", amount=-1, type="TOP_UP", key="corrected")
+    debit = {"account_id": "a", "amount": -1, "type": "TOP_UP"}
+    ask(db, "add_transaction", **debit, key="debited", is_active=False)
     before = posted(db, "a")
     row = tell(db, **given)
     assert (row["status"], row["seq"], row["reason"]) == ("SUCCEEDED", None, reason)
     assert posted(db, "a") == before
-    assert pending(db) == {"granted": "PENDING", "held": "PENDING"}
+    assert set(pending(db).values()) == {"PENDING"}
     assert kinds(db, row["account_id"]) == ["payment_unmatched"]
     assert in_order(db)
 
@@ -321,6 +324,13 @@ def test_a_credited_payment_is_nobody_elses(
     detail = refused(db, "LG002", "record_payment", **asked)
     assert detail["recorded"] == {"account_id": "a", "key": "k"}
     assert detail["given"] == {"account_id": None, "key": None} | given
+
+
+def test_what_was_taken_back_under_its_id_is_not_what_was_paid(db: Ledger) -> None:
+    debit = {"account_id": "a", "amount": -1, "type": "ADJUSTMENT", "external_id": "p"}
+    ask(db, "grant_credits", account_id="a", amount=1)
+    ask(db, "add_transaction", **debit)
+    assert tell(db, amount=5)["seq"] == 3
 
 
 def test_two_providers_may_use_one_id(db: Ledger) -> None:
