@@ -15,7 +15,7 @@ begin
       paid = payment.paid, paid_currency = payment.paid_currency, refunded = payment.refunded,
       customer = payment.customer, status = payment.status, reason = payment.reason,
       seq = payment.seq, occurred_at = payment.occurred_at,
-      updated_at = greatest(p.updated_at, v_now)
+      updated_at = v_now
     where p.provider = payment.provider and p.payment_id = payment.payment_id;
   end if;
 
