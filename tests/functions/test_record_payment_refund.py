@@ -394,6 +394,7 @@ def test_of_two_refunds_of_a_request_the_one_that_holds_has_its_debit(db: Ledger
     credit(db)
     refund(db, "re_2", 300, "PENDING")
     assert posted(db, "a") == [100, -30]
+    assert takes(db) == {"re_1": 0, "re_2": 30}
     assert in_order(db)
 
 
