@@ -334,6 +334,15 @@ def test_a_closed_account_stays_closed(db: Ledger) -> None:
     assert in_order(db)
 
 
+def test_only_a_frozen_account_is_opened_whatever_closed_it(db: Ledger) -> None:
+    pay(db)
+    dispute(db, "dp_1", 400, "OPEN", policy="FREEZE")
+    # As in settings that were restored without their audit log.
+    db.execute("update pgledger.accounts set status = 'CLOSED'")
+    dispute(db, "dp_1", 400, "WON", policy="FREEZE")
+    assert status(db) == "CLOSED"
+
+
 def test_freezing_is_as_recent_as_time_passes(db: Ledger) -> None:
     pay(db)
     set_status(db, "OPEN")
