@@ -53,7 +53,7 @@ begin
     if v_payment.seq is null and v_known.status <> 'SUCCEEDED' then
       perform pgledger._tell_unmatched(v_payment);
     end if;
-  elsif v_payment.status = 'FAILED' and v_told.status = 'FAILED' then
+  elsif v_payment.status = 'FAILED' then
     perform pgledger._tell_failed(v_known, v_payment, record_payment.attempt);
   end if;
   return pgledger._keep_payment(v_known, v_payment);
