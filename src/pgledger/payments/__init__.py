@@ -14,6 +14,7 @@ from pgledger.payments.charging import (
     RefundOrder,
     RefundRefusedError,
 )
+from pgledger.payments.comparison import Difference, Report, reconcile
 from pgledger.payments.local import LocalProvider
 from pgledger.payments.worker import Done, TopUpWorker
 
@@ -22,6 +23,7 @@ __all__ = [
     "Charged",
     "Charger",
     "Declined",
+    "Difference",
     "Done",
     "Fact",
     "LocalProvider",
@@ -32,5 +34,7 @@ __all__ = [
     "RefundOrder",
     "RefundRefusedError",
     "Refunder",
+    "Report",
     "TopUpWorker",
+    "reconcile",
 ]
