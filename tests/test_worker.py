@@ -17,10 +17,13 @@ from pgledger.payments import (
     Charger,
     Declined,
     Done,
+    Fact,
     LocalProvider,
     Money,
     Outcome,
     ProviderUnavailableError,
+    RefundOrder,
+    RefundRefusedError,
     TopUpWorker,
 )
 from tests.support import let_pass
@@ -469,3 +472,116 @@ def test_a_worker_without_a_ledger_in_its_database_does_not_wait_for_one(
         worker = TopUpWorker(Ledger(connection), provider, price=cents)
         with pytest.raises(psycopg.errors.InvalidSchemaName):
             worker.run()
+
+
+@pytest.fixture
+def approved(ledger: Ledger, provider: LocalProvider) -> str:
+    """A payment of 500 credits for 1000 cents, of which 400 credits are to be given back."""
+    run_low(ledger, "a")
+    TopUpWorker(ledger, provider, price=cents).run_once()
+    ledger.request_refund("a", "#auto-1", amount=400, key="please")
+    ledger.approve_refund("a", "please")
+    (payment,) = ledger.list_payments()
+    return payment.payment_id
+
+
+def request(ledger: Ledger) -> tuple[str | None, str | None]:
+    (found,) = ledger.list_refund_requests()
+    assert (found.status, found.due_at) == ("APPROVED", None)
+    return found.return_id, found.result
+
+
+def test_the_money_of_an_approved_refund_is_given_back_once(
+    ledger: Ledger, provider: LocalProvider, approved: str
+) -> None:
+    assert TopUpWorker(ledger, provider, price=cents).run_once() == {}
+    told: list[Done] = []
+    worker = TopUpWorker(ledger, provider, price=cents, refunder=provider, tell=told.append)
+    assert worker.run_once() == {"refunded": 1}
+    assert worker.run_once() == {}
+    (done,) = told
+    assert (done.key, done.amount, done.money) == ("please", 400, Money(800, "usd"))
+    (given,) = [fact for fact in provider.facts_of(approved) if fact["record"] == "refund"]
+    assert (given["amount"], given["request_key"]) == (800, "please")
+    assert request(ledger) == (given["refund_id"], "SUCCEEDED")
+    assert ledger.get_credits("a") == 130
+    assert ledger.verify() == []
+
+
+class TroubledRefunds:
+    """A refunder with whom something goes wrong, as told."""
+
+    def __init__(self, provider: LocalProvider) -> None:
+        self.name = provider.name
+        self.provider = provider
+        self.trouble: Callable[[RefundOrder], Fact] = provider.refund
+        self.found = 0
+
+    def refund(self, order: RefundOrder) -> Fact:
+        return self.trouble(order)
+
+    def find_refund(self, order: RefundOrder) -> Fact | None:
+        self.found += 1
+        return self.provider.find_refund(order)
+
+
+def test_an_answer_that_is_lost_after_the_refund_is_found(
+    db: Db, ledger: Ledger, provider: LocalProvider, approved: str
+) -> None:
+    troubled = TroubledRefunds(provider)
+
+    def lose(order: RefundOrder) -> Fact:
+        provider.refund(order)
+        raise ProviderUnavailableError("no answer")
+
+    troubled.trouble = lose
+    worker = TopUpWorker(ledger, provider, price=cents, refunder=troubled)
+    assert worker.run_once() == {"unavailable": 1}
+    assert worker.run_once() == {}
+    let_pass(db, "5 minutes")
+    # Were it asked for again, the answer would be lost again.
+    assert worker.run_once() == {"refunded": 1}
+    assert troubled.found == 1
+    assert len([fact for fact in provider.facts_of(approved) if fact["record"] == "refund"]) == 1
+    assert ledger.get_credits("a") == 130
+
+
+@pytest.mark.usefixtures("approved")
+def test_a_refund_that_the_provider_refuses_gives_the_credits_back(
+    ledger: Ledger, provider: LocalProvider
+) -> None:
+    troubled = TroubledRefunds(provider)
+
+    def refuse(_: RefundOrder) -> Fact:
+        raise RefundRefusedError("card_gone")
+
+    troubled.trouble = refuse
+    worker = TopUpWorker(ledger, provider, price=cents, refunder=troubled)
+    assert worker.run_once() == {"refund_refused": 1}
+    assert worker.run_once() == {}
+    assert request(ledger) == (None, "card_gone")
+    assert ledger.get_credits("a") == 530
+
+
+@pytest.mark.usefixtures("approved")
+def test_a_refund_that_fails_for_a_reason_of_ours_comes_again(
+    db: Db, ledger: Ledger, provider: LocalProvider
+) -> None:
+    troubled = TroubledRefunds(provider)
+
+    def fail(_: RefundOrder) -> Fact:
+        raise KeyError("refund")
+
+    troubled.trouble = fail
+    worker = TopUpWorker(ledger, provider, price=cents, refunder=troubled)
+    assert worker.run_once() == {"failed": 1}
+    troubled.trouble = provider.refund
+    let_pass(db, "5 minutes")
+    assert worker.run_once() == {"refunded": 1}
+
+
+@pytest.mark.usefixtures("approved")
+def test_a_refund_is_left_to_the_provider_that_took_the_money(ledger: Ledger) -> None:
+    other = LocalProvider("other")
+    worker = TopUpWorker(ledger, other, price=cents, refunder=other)
+    assert worker.run_once() == {}

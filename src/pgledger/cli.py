@@ -8,10 +8,13 @@ from pgledger.commands import (
     identifiers,
     lots,
     movements,
+    payments,
     plans,
     prices,
     server,
+    top_ups,
     usage,
+    worker,
 )
 from pgledger.options import Commands, Session, global_options
 
@@ -33,8 +36,10 @@ Exit codes:
   1    the ledger refused, for instance for insufficient credits
   2    the command cannot be understood, or an argument is invalid
   3    the database is not running, not reachable, or failed
-  4    verify found disagreements, or replay left rows to look at
+  4    verify found disagreements, reconcile differences, or replay left
+       rows to look at
   5    the database needs a migration, or a migration failed
+  6    the payment provider could not be asked, or a charge failed
   130  interrupted
 """
 
@@ -90,4 +95,7 @@ cli.add_section(
     identifiers.identifiers,
 )
 cli.add_section("Prices", prices.prices)
+cli.add_section(
+    "Payments", top_ups.top_ups, payments.payments, payments.reconcile_command, worker.worker
+)
 cli.add_section("In the background", background.run_due, background.events)

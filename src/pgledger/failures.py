@@ -24,6 +24,7 @@ class Exit(IntEnum):
     DATABASE = 3
     DISAGREES = 4
     MIGRATION = 5
+    PROVIDER = 6
     INTERRUPTED = 130
     PIPE_CLOSED = 141
 

@@ -60,12 +60,15 @@ class Session:
             )
         return server.url()
 
+    def address(self) -> str:
+        """Return where to connect, as libpq reads it."""
+        defaults = {"connect_timeout": "10", "fallback_application_name": "pgledger"}
+        return make_conninfo("", **(defaults | conninfo_to_dict(self.url())))
+
     def connect(self) -> psycopg.Connection[Any]:
         """Open a connection in autocommit mode: each call is a transaction of its own."""
-        defaults = {"connect_timeout": "10", "fallback_application_name": "pgledger"}
-        url = make_conninfo("", **(defaults | conninfo_to_dict(self.url())))
         try:
-            return psycopg.connect(url, autocommit=True)
+            return psycopg.connect(self.address(), autocommit=True)
         except psycopg.OperationalError as error:
             reason = " ".join(str(error).split())
             raise CommandError(

@@ -356,17 +356,22 @@ def show_auto_top_up(settings: AutoTopUp, unit: Unit) -> None:
 
 
 def show_event(event: ClaimedEvent | Event) -> None:
-    """Show an event of the outbox: one line, folded on a terminal that is narrower."""
+    """Show an event of the outbox."""
     facts = ", ".join(
         f"{name} {value}" for name, value in event.payload.items() if value is not None
     )
-    head = f"{when(event.created_at)}  {event.kind}  {event.account_id}"
+    say_folded(f"{when(event.created_at)}  {event.kind}  {event.account_id}", facts)
+
+
+def say_folded(head: str, facts: str) -> None:
+    """Write one line; on a terminal that is narrower the facts are folded below the head."""
     line = f"{head}  {facts}".rstrip()
     width = shutil.get_terminal_size().columns
     if sys.stdout.isatty() and len(line) > width:
         say(head, *wrap(facts, width, initial_indent="  ", subsequent_indent="  "))
     else:
         say(line.replace("\n", "\\n"))
+    sys.stdout.flush()
 
 
 @contextmanager

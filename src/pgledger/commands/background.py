@@ -126,7 +126,7 @@ def _told(settled: int) -> str:
 
 @click.group(cls=Group)
 def events() -> None:
-    """Read what the ledger tells others: the outbox."""
+    """Follow the outbox, and see what payment providers told."""
 
 
 @events.command()
