@@ -257,6 +257,19 @@ def test_money_that_came_after_all_is_found_at_any_attempt(
     assert found.payment_id == processing.payment_id
 
 
+def test_what_is_under_way_counts_more_than_a_decline_before_it(
+    fake: FakeProvider, provider: StripeProvider
+) -> None:
+    customer = fake.customer("insufficient_funds")
+    provider.charge(a_charge(customer), PRICE)
+    later = a_charge(
+        customer, attempt=1, idempotency_key="2", payment_method=fake.card(customer, "processing")
+    )
+    processing = provider.charge(later, PRICE)
+    assert isinstance(processing, Processing)
+    assert provider.find(a_charge(customer)) == processing
+
+
 @pytest.mark.parametrize(
     ("status", "outcome"),
     [

@@ -207,6 +207,7 @@ def test_refunds_that_a_charge_lists_are_told_first() -> None:
         "object": "list",
         "data": [
             {"id": "re_1", "amount": 300, "status": "succeeded", "payment_intent": "pi_1"},
+            {"amount": 300, "status": "succeeded", "payment_intent": "pi_1"},
             None,
         ],
     }

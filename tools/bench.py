@@ -26,7 +26,7 @@ from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
-from tools import bench_batches
+from tools import bench_batches, bench_webhooks
 
 from pgledger import calls, embedded, migrate
 
@@ -299,7 +299,8 @@ class Bench:
         subject: Callable[[], float],
         floor: Callable[[], float],
         *,
-        goal: float,
+        goal: float | None,
+        clients: int = 1,
     ) -> None:
         """Measure one rate against another, each told by a call, in turn."""
         if self.only not in name:
@@ -309,7 +310,7 @@ class Bench:
             for side in ("subject", "floor") if number % 2 else ("floor", "subject"):
                 rates[side].append(subject() if side == "subject" else floor())
         ratios = [a / b for a, b in zip(rates["subject"], rates["floor"], strict=True)]
-        self._keep(name, 1, ratios, rates, goal)
+        self._keep(name, clients, ratios, rates, goal)
 
     def compare_once(self, name: str, account: str, floor: str, *, goal: float | None) -> None:
         """Measure spends on accounts that are good for one each against ``floor``, 1 client."""
@@ -583,11 +584,13 @@ def measure(url: str, scripts: Path, options: argparse.Namespace) -> int:
     bench = Bench(url, scripts, options.rounds, options.seconds, options.only)
     compare_all(bench)
     bench_batches.compare_batches(bench, options.trace)
+    bench_webhooks.compare_webhooks(bench)
     written = costs(url)
     written["wal_bytes_per_batch_item"] = round(bench_batches.wal_per_item(url, None), 1)
     written["wal_bytes_per_keyed_batch_item"] = round(
         bench_batches.wal_per_item(url, bench_batches.KEYS), 1
     )
+    written |= bench_webhooks.times(url)
     print()
     print(f"HOT share of balance updates   {written['hot_update_share']:.2%}  goal 95%")
     print(f"WAL bytes per spend            {written['wal_bytes_per_spend']:.0f}")
@@ -595,6 +598,8 @@ def measure(url: str, scripts: Path, options: argparse.Namespace) -> int:
     print(f"(with a key {written['wal_bytes_per_keyed_batch_item']:.0f})")
     print(f"disk bytes per spend           {written['disk_bytes_per_spend']:.0f}", end=" ")
     print(f"(indexes {written['index_bytes_per_spend']:.0f})")
+    print(f"webhook, median ms             {written['webhook_median_ms']:.1f}  goal 5")
+    print(f"webhooks/s, 8 connections      {written['webhooks_per_second_from_8']:.0f}  goal 500")
     result = {
         "environment": about,
         "figures": [asdict(figure) for figure in bench.figures],
