@@ -4,6 +4,7 @@ import click
 
 from pgledger.commands import (
     accounts,
+    audit,
     background,
     identifiers,
     lots,
@@ -11,6 +12,7 @@ from pgledger.commands import (
     payments,
     plans,
     prices,
+    refunds,
     server,
     top_ups,
     usage,
@@ -73,6 +75,7 @@ cli.add_section(
     movements.capture,
     movements.release,
     movements.refund,
+    refunds.refunds,
     movements.reverse,
     lots.revoke_lot,
     movements.transfer,
@@ -86,6 +89,7 @@ cli.add_section(
     lots.lots,
     lots.expiring,
     accounts.verify,
+    audit.audit,
     accounts.open_account,
     accounts.account,
     accounts.low_balance,

@@ -25,7 +25,15 @@ from pgledger.client import Ledger
 from pgledger.demo import Step
 from pgledger.failures import CommandError
 from pgledger.pricing import show
-from pgledger.records import AutoTopUp, Balance, ClaimedEvent, Event, Posting, Transaction
+from pgledger.records import (
+    AuditEntry,
+    AutoTopUp,
+    Balance,
+    ClaimedEvent,
+    Event,
+    Posting,
+    Transaction,
+)
 from pgledger.replay import Summary
 
 Row = TypeVar("Row")
@@ -361,6 +369,16 @@ def show_event(event: ClaimedEvent | Event) -> None:
         f"{name} {value}" for name, value in event.payload.items() if value is not None
     )
     say_folded(f"{when(event.created_at)}  {event.kind}  {event.account_id}", facts)
+
+
+def show_audit_entry(entry: AuditEntry) -> None:
+    """Show what somebody did, as an event is shown."""
+    concerned = f"{entry.account_id}  " if entry.account_id else ""
+    facts = ", ".join(
+        f"{name} {given if isinstance(given, str) else json.dumps(given)}"
+        for name, given in entry.arguments.items()
+    )
+    say_folded(f"{when(entry.created_at)}  {entry.act}  {concerned}by {entry.actor}", facts)
 
 
 def say_folded(head: str, facts: str) -> None:

@@ -5,7 +5,7 @@ from typing import get_args
 import click
 
 from pgledger import terminal
-from pgledger.commands.common import account_argument, answer, known, reference_option
+from pgledger.commands.common import account_argument, actor_option, answer, known, reference_option
 from pgledger.failures import Exit
 from pgledger.options import AMOUNT, SIGNED, Group, Session
 from pgledger.records import AccountStatus, AutoTopUpMode, TransactionType
@@ -96,11 +96,12 @@ def verify(session: Session, account: str | None) -> None:
     help="FROZEN takes credits but refuses debits that ask; CLOSED refuses everything, and needs "
     "balance 0 and nothing pending.",
 )
+@actor_option
 @click.pass_obj
-def account(session: Session, account: str, status: AccountStatus) -> None:
+def account(session: Session, account: str, status: AccountStatus, *, actor: str | None) -> None:
     """Freeze or close ACCOUNT, or open it again."""
     with session.ledger() as ledger:
-        settings = ledger.set_account_status(account, status)
+        settings = ledger.set_account_status(account, status, actor=actor)
     if session.json:
         say_json(settings)
     else:
@@ -131,8 +132,11 @@ def open_account(
 @account_argument
 @click.argument("level", type=SIGNED, required=False)
 @click.option("--off", is_flag=True, help="Tell no more.")
+@actor_option
 @click.pass_obj
-def low_balance(session: Session, account: str, level: int | None, *, off: bool) -> None:
+def low_balance(
+    session: Session, account: str, level: int | None, *, off: bool, actor: str | None
+) -> None:
     """Set or show the level at which ACCOUNT counts as low.
 
     The event "low_balance" is recorded once by the spend, hold or expiry that
@@ -142,7 +146,7 @@ def low_balance(session: Session, account: str, level: int | None, *, off: bool)
         raise click.UsageError("give a level or --off")
     with session.ledger() as ledger:
         if off or level is not None:
-            ledger.set_low_balance_level(account, level)
+            ledger.set_low_balance_level(account, level, actor=actor)
         settings = known(ledger, account)
         unit = unit_of(ledger, settings.currency)
     if session.json:
@@ -174,6 +178,7 @@ def auto_top_up() -> None:
 @click.option("--daily-amount", type=AMOUNT, help="At most so much a day.")
 @click.option("--monthly-count", type=AMOUNT, help="At most so many a calendar month.")
 @click.option("--monthly-amount", type=AMOUNT, help="At most so much a calendar month.")
+@actor_option
 @click.pass_obj
 def set_auto_top_up(
     session: Session,
@@ -187,6 +192,7 @@ def set_auto_top_up(
     daily_amount: int | None,
     monthly_count: int | None,
     monthly_amount: int | None,
+    actor: str | None,
 ) -> None:
     """Set, whole, when ACCOUNT tops itself up.
 
@@ -204,6 +210,7 @@ def set_auto_top_up(
             daily_amount_limit=daily_amount,
             monthly_count_limit=monthly_count,
             monthly_amount_limit=monthly_amount,
+            actor=actor,
         )
         unit = unit_of(ledger, known(ledger, account).currency)
     if session.json:

@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from pgledger.client import Ledger
-from pgledger.commands.common import account_argument, answer, key_argument, known, reason_option
+from pgledger.commands.common import (
+    account_argument,
+    actor_option,
+    answer,
+    key_argument,
+    known,
+    reason_option,
+)
 from pgledger.errors import TransactionNotFoundError
 from pgledger.options import DURATION, Session
 from pgledger.records import BalanceItem, Draw, ExpiringLot, Lot, Transaction
@@ -59,8 +66,11 @@ def expiring(session: Session, account: str, within: timedelta | None) -> None:
 @account_argument
 @key_argument
 @reason_option
+@actor_option
 @click.pass_obj
-def revoke_lot(session: Session, account: str, key: str, *, reason: str | None) -> None:
+def revoke_lot(
+    session: Session, account: str, key: str, *, reason: str | None, actor: str | None
+) -> None:
     """Take back what remains of one grant or top-up.
 
     KEY names the credit that made the lot; see "pgledger lots". What was
@@ -68,7 +78,7 @@ def revoke_lot(session: Session, account: str, key: str, *, reason: str | None) 
     released.
     """
     with session.ledger() as ledger:
-        answer(session, ledger, ledger.revoke_lot(account, key, reason=reason))
+        answer(session, ledger, ledger.revoke_lot(account, key, reason=reason, actor=actor))
 
 
 @click.command()

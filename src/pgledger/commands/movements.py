@@ -12,6 +12,7 @@ from pgledger.calls import Metadata
 from pgledger.client import Ledger
 from pgledger.commands.common import (
     account_argument,
+    actor_option,
     amount_argument,
     answer,
     answer_credit,
@@ -393,6 +394,7 @@ def release(session: Session, account: str, key: str, *, reason: str | None) -> 
 )
 @reference_option
 @metadata_option
+@actor_option
 @click.pass_obj
 def refund(
     session: Session,
@@ -405,6 +407,7 @@ def refund(
     chargeback: bool,
     reference: str | None,
     metadata: Metadata | None,
+    actor: str | None,
 ) -> None:
     """Take back a top-up whose money goes back to the payer.
 
@@ -421,6 +424,7 @@ def refund(
             fail_insufficient_credits=not chargeback,
             reference=reference,
             metadata=metadata,
+            actor=actor,
         )
         answer(session, ledger, posting)
 
@@ -438,6 +442,7 @@ def refund(
 )
 @reference_option
 @metadata_option
+@actor_option
 @click.pass_obj
 def reverse(
     session: Session,
@@ -449,6 +454,7 @@ def reverse(
     extend: timedelta | None,
     reference: str | None,
     metadata: Metadata | None,
+    actor: str | None,
 ) -> None:
     """Undo a spend, a grant or an adjustment.
 
@@ -465,6 +471,7 @@ def reverse(
             reference=reference,
             metadata=metadata,
             extend=extend,
+            actor=actor,
         )
         answer(session, ledger, posting)
 

@@ -7,7 +7,7 @@ import click
 
 from pgledger.calls import Metadata
 from pgledger.client import Ledger
-from pgledger.commands.common import account_argument, known, metadata_option
+from pgledger.commands.common import account_argument, actor_option, known, metadata_option
 from pgledger.options import AMOUNT, INSTANT, PERIOD, PERIODS, SIGNED, Group, Session
 from pgledger.records import AccountPlan, Plan, PlanAnchor, RefillPolicy
 from pgledger.terminal import Unit, iso, say, say_json, say_table, unit_of
@@ -55,6 +55,7 @@ def plan() -> None:
 )
 @time_zone_option
 @metadata_option
+@actor_option
 @click.pass_obj
 def create(
     session: Session,
@@ -66,6 +67,7 @@ def create(
     anchor: PlanAnchor | None,
     time_zone: str | None,
     metadata: Metadata | None,
+    actor: str | None,
 ) -> None:
     """Create the plan CODE: AMOUNT each period.
 
@@ -81,6 +83,7 @@ def create(
             anchor=anchor,
             time_zone=time_zone,
             metadata=metadata,
+            actor=actor,
         )
     if session.json:
         say_json(created)
@@ -130,6 +133,7 @@ def list_plans(session: Session) -> None:
     "--at-once", is_flag=True, help="Change from another plan now, not with the next period."
 )
 @expire_allowance_option
+@actor_option
 @click.pass_obj
 def assign(
     session: Session,
@@ -139,6 +143,7 @@ def assign(
     starts_at: datetime | None,
     at_once: bool,
     expire_allowance: bool,
+    actor: str | None,
 ) -> None:
     """Put ACCOUNT on PLAN, and grant what is due.
 
@@ -151,6 +156,7 @@ def assign(
             starts_at=starts_at,
             at_once=at_once or None,
             expire_allowance=expire_allowance or None,
+            actor=actor,
         )
         _answer_plan(session, ledger, account)
 
@@ -158,11 +164,14 @@ def assign(
 @plan.command("clear")
 @account_argument
 @expire_allowance_option
+@actor_option
 @click.pass_obj
-def clear_plan(session: Session, account: str, *, expire_allowance: bool) -> None:
+def clear_plan(
+    session: Session, account: str, *, expire_allowance: bool, actor: str | None
+) -> None:
     """Take ACCOUNT off its plan; what was granted stays."""
     with session.ledger() as ledger:
-        cleared = ledger.clear_plan(account, expire_allowance=expire_allowance or None)
+        cleared = ledger.clear_plan(account, expire_allowance=expire_allowance or None, actor=actor)
         known(ledger, account)
     if session.json:
         say_json(cleared)
@@ -228,9 +237,16 @@ def cap() -> None:
 @click.argument("amount", type=SIGNED)
 @period_option
 @time_zone_option
+@actor_option
 @click.pass_obj
 def set_cap(
-    session: Session, account: str, amount: int, *, period: str | None, time_zone: str | None
+    session: Session,
+    account: str,
+    amount: int,
+    *,
+    period: str | None,
+    time_zone: str | None,
+    actor: str | None,
 ) -> None:
     """Let ACCOUNT use at most AMOUNT in each period.
 
@@ -238,19 +254,20 @@ def set_cap(
     until the period ends; the capture of a hold always goes through.
     """
     with session.ledger() as ledger:
-        ledger.set_spending_cap(account, amount, period=period, time_zone=time_zone)
+        ledger.set_spending_cap(account, amount, period=period, time_zone=time_zone, actor=actor)
         _answer_cap(session, ledger, account)
 
 
 @cap.command("clear")
 @account_argument
+@actor_option
 @click.pass_obj
-def clear_cap(session: Session, account: str) -> None:
+def clear_cap(session: Session, account: str, *, actor: str | None) -> None:
     """Take the cap of ACCOUNT away."""
     with session.ledger() as ledger:
         known(ledger, account)
         cleared = ledger.get_spending_cap(account)
-        ledger.set_spending_cap(account, None)
+        ledger.set_spending_cap(account, None, actor=actor)
     if session.json:
         say_json(cleared)
     else:

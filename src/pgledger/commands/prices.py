@@ -16,6 +16,7 @@ from pgledger import calls, pricing
 from pgledger.calls import Metadata
 from pgledger.client import Ledger
 from pgledger.commands.common import (
+    actor_option,
     by_unit,
     metadata_option,
     price_rows,
@@ -80,6 +81,7 @@ def prices() -> None:
 @rounding_option
 @valid_from_option
 @metadata_option
+@actor_option
 @click.pass_obj
 def set_prices(
     session: Session,
@@ -89,6 +91,7 @@ def set_prices(
     rounding: PriceRounding,
     valid_from: datetime | None,
     metadata: Metadata | None,
+    actor: str | None,
 ) -> None:
     """Set what each unit of CODE costs.
 
@@ -104,6 +107,7 @@ def set_prices(
             rounding=rounding,
             valid_from=valid_from,
             metadata=metadata,
+            actor=actor,
         )
     if session.json:
         say_json(answered)
@@ -116,11 +120,12 @@ def set_prices(
 @prices.command()
 @code_argument
 @valid_from_option
+@actor_option
 @click.pass_obj
-def end(session: Session, code: str, *, valid_from: datetime | None) -> None:
+def end(session: Session, code: str, *, valid_from: datetime | None, actor: str | None) -> None:
     """Sell CODE no longer. Its prices stay on record."""
     with session.ledger() as ledger, suggesting(ledger):
-        ended = ledger.set_price(code, {}, valid_from=valid_from)
+        ended = ledger.set_price(code, {}, valid_from=valid_from, actor=actor)
     if session.json:
         say_json(ended)
     else:
@@ -350,6 +355,7 @@ def _read(
 @click.option("--end-gone", is_flag=True, help="Stop selling what FILE had once and has no more.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--names", is_flag=True, help="Name each model that is counted, not only how many.")
+@actor_option
 @click.pass_obj
 def import_prices(
     session: Session,
@@ -359,6 +365,7 @@ def import_prices(
     end_gone: bool,
     dry_run: bool,
     names: bool,
+    actor: str | None,
     **options: Any,  # noqa: ANN401 - those of a file
 ) -> None:
     """Import prices from FILE, or from stdin for "-".
@@ -380,7 +387,7 @@ def import_prices(
     with session.ledger() as ledger, ledger.transaction() as transaction:
         found = wanted.against(transaction)
         if not dry_run:
-            _write(transaction, wanted, found, end_gone=end_gone)
+            _write(transaction, wanted, found, end_gone=end_gone, actor=actor)
     if session.json:
         say_json(_record(wanted, found) | {"dry_run": dry_run, "ended": end_gone and not dry_run})
         return
@@ -409,7 +416,9 @@ def diff(session: Session, /, file: BinaryIO, **options: Any) -> None:  # noqa: 
     _show_outcome(found, would=True, end_gone=False)
 
 
-def _write(ledger: Ledger, wanted: _Import, found: Comparison, *, end_gone: bool) -> None:
+def _write(
+    ledger: Ledger, wanted: _Import, found: Comparison, *, end_gone: bool, actor: str | None
+) -> None:
     """Set what is new or other, in one pipeline: a round trip each would take minutes."""
     metadata: dict[str, Any] = {"imported": wanted.file.format}
     if wanted.terms.credits_per_dollar is not None:
@@ -424,11 +433,12 @@ def _write(ledger: Ledger, wanted: _Import, found: Comparison, *, end_gone: bool
             rounding=wanted.rounding,
             valid_from=wanted.valid_from,
             metadata=metadata,
+            actor=actor,
         )
         for code in found.to_set
     ]
     ends = [
-        calls.set_price(code, {}, valid_from=wanted.valid_from)
+        calls.set_price(code, {}, valid_from=wanted.valid_from, actor=actor)
         for code in (found.gone if end_gone else ())
     ]
     with translated(), ledger.connection.cursor() as cursor:
