@@ -458,6 +458,27 @@ def test_an_error_that_is_no_refusal_quotes_no_row(
     assert "Jan" not in caplog.text
 
 
+def test_an_event_is_recorded_with_its_effect_or_not_at_all(db: Db, webhook: Webhook) -> None:
+    db.execute("alter function pgledger.process_payment_event(text, text, jsonb) rename to away")
+    assert webhook.respond(BODY.encode(), signed())[0] == 500
+    assert recorded(db) == {}
+
+
+def test_a_conflict_is_tried_again_at_once(db: Db, webhook: Webhook) -> None:
+    db.execute("create sequence tries")
+    db.execute(
+        "create function fail_once() returns trigger language plpgsql as $$ begin"
+        " if nextval('public.tries') = 1 then raise serialization_failure; end if;"
+        " return new; end $$"
+    )
+    db.execute(
+        "create trigger fail_once before insert on pgledger.payment_events"
+        " for each row execute function fail_once()"
+    )
+    assert webhook.respond(BODY.encode(), signed())[0] == 200
+    assert balance(db) == 1000
+
+
 def test_an_id_that_the_ledger_does_not_take_is_an_error(webhook: Webhook) -> None:
     body = BODY.replace("evt_1", "e" * 2000)
     assert webhook.respond(body.encode(), signed(body))[0] == 500
