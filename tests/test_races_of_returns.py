@@ -85,14 +85,24 @@ def test_of_two_at_once_the_second_sees_what_the_first_took(
     assert unsound(db) == []
 
 
-@pytest.mark.parametrize("calls", [(PAY, REFUND), (REFUND, PAY)])
-def test_a_refund_and_the_success_of_its_payment_at_once(
-    connect: Connect, db: Connection, calls: tuple[LiteralString, LiteralString]
+@pytest.mark.parametrize("is_known", [False, True])
+@pytest.mark.parametrize(
+    ("calls", "taken"),
+    [((PAY, REFUND), 60), ((REFUND, PAY), 60), ((PAY, LOST), 100), ((LOST, PAY), 100)],
+)
+def test_a_return_and_the_success_of_its_payment_at_once(
+    connect: Connect,
+    db: Connection,
+    calls: tuple[LiteralString, LiteralString],
+    taken: int,
+    is_known: bool,  # noqa: FBT001 - a row of the table above
 ) -> None:
+    if is_known:
+        db.execute("select pgledger.record_payment('stripe', 'pi_1', 'PROCESSING')")
     with stepped(connect) as (first, second):
         assert one_waits(first, second, *calls) == "ok"
-    assert posted(db, "a") == [100, -60]
-    assert takes(db) == {"re_1": 60}
+    assert posted(db, "a") == [100, -taken]
+    assert list(takes(db).values()) == [taken]
     assert unsound(db) == []
 
 

@@ -11,6 +11,7 @@ from tests.support import (
     Ledger,
     ask,
     ask_all,
+    day,
     events,
     everything,
     in_order,
@@ -241,6 +242,16 @@ def test_a_policy_that_changes_to_freeze_freezes(db: Ledger) -> None:
     assert status(db) == "OPEN"
 
 
+@pytest.mark.parametrize("policies", [["FREEZE", "DEDUCT"], ["DEDUCT", "FREEZE"]])
+def test_of_two_policies_of_one_instant_the_stricter_counts(
+    db: Ledger, policies: list[str]
+) -> None:
+    for policy in policies:
+        dispute(db, "dp_1", 400, "OPEN", policy=policy)
+    pay(db)
+    assert takes(db) == {"dp_1": 40}
+
+
 @pytest.mark.parametrize("first", ["dp_1", "dp_2"])
 @pytest.mark.parametrize("payment_id", ["pi_1", "pi_2"])
 def test_two_disputes_keep_it_frozen_until_both_are_won(
@@ -341,6 +352,33 @@ def test_only_a_frozen_account_is_opened_whatever_closed_it(db: Ledger) -> None:
     db.execute("update pgledger.accounts set status = 'CLOSED'")
     dispute(db, "dp_1", 400, "WON", policy="FREEZE")
     assert status(db) == "CLOSED"
+
+
+def test_a_dispute_freezes_once_or_never(db: Ledger) -> None:
+    pay(db)
+    set_status(db, "FROZEN")
+    dispute(db, "dp_1", 100, "OPEN", policy="FREEZE")
+    set_status(db, "OPEN")
+    refund(db, "re_1", 100, "SUCCEEDED")
+    assert status(db) == "OPEN"
+
+
+def test_what_fell_due_is_posted_before_it_freezes(db: Ledger) -> None:
+    pay(db, expires_at=day(1))
+    let_pass(db, "2 days")
+    dispute(db, "dp_1", 100, "OPEN", policy="FREEZE")
+    assert journal(db) == [("TOP_UP", 100), ("EXPIRY", -100)]
+    assert in_order(db)
+
+
+def test_an_account_that_only_history_knows_is_frozen(db: Ledger) -> None:
+    pay(db)
+    dispute(db, "dp_1", 100, "OPEN", policy="FLAG", occurred_at=EARLY)
+    for table in ("balances", "accounts", "events"):
+        db.execute(f"delete from pgledger.{table}".encode())
+    dispute(db, "dp_1", 100, "OPEN", policy="FREEZE", occurred_at=LATE)
+    assert status(db) == "FROZEN"
+    assert in_order(db)
 
 
 def test_freezing_is_as_recent_as_time_passes(db: Ledger) -> None:
