@@ -11,8 +11,8 @@ begin
   from pgledger.lots l
   where l.account_id = asked.account_id and l.seq = asked.original_seq;
   if v_lot.seq is not null then
-    v_unspent := least(
-      v_unspent, case when hot.head_lot = v_lot.seq then hot.head_left else v_lot.remaining end);
+    v_unspent :=
+      case when hot.head_lot = v_lot.seq then hot.head_left else v_lot.remaining end;
   end if;
 
   return asked.amount - v_unspent <= _is_unspent.tolerance

@@ -62,7 +62,7 @@ comment on function pgledger.request_refund(text, text, bigint, text, text, bigi
   'Asks that the money of a TOP_UP be given back: of amount > 0 of its credits, minor units, or of '
   'all that is left of it. Moves nothing, until approve_refund takes the credits. With a tolerance '
   'it is approved at once where all but so many of them are not spent: the credits are available, '
-  'and yet in their lot where they formed one; never on a frozen account, nor while the payment is '
+  'or yet in their lot where they formed one; never on a frozen account, nor while the payment is '
   'disputed. key becomes that of the REFUND, #<uuid> when not given. One top-up has one open '
   'request: another is LG002 with its key in the detail. reason: 1 to 1000 characters, in the '
   'payer''s words. actor is who asks; what was approved at once is kept in the audit log. A repeat '
