@@ -2,7 +2,7 @@
 -- so that it is true also where the marks of migrations are elsewhere or lost.
 create or replace function pgledger._schema_version() returns text
 language sql immutable parallel safe
-as $$ select '0004_batches_and_prices' $$;
+as $$ select '0005_payments' $$;
 
 comment on function pgledger._schema_version() is
   'The newest migration that is in this database. Private.';
