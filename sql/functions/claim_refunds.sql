@@ -16,7 +16,9 @@ declare
   v_due record;
   v_claimed pgledger.refund_requests;
 begin
-  perform pgledger._check_label('provider', v_provider);
+  if v_provider is not null then
+    perform pgledger._checked_provider(v_provider);
+  end if;
   for v_due in
     select q.account_id, q.key
     from pgledger.refund_requests q

@@ -43,7 +43,18 @@ NO_UNITS = [
     Jsonb({str(n): n for n in range(101)}),
 ]
 # A provider's name and its ids are parts of the ledger's own keys.
-NO_PROVIDER = [None, *NO_LABEL, "x" * 51, "Stripe", "str\u00efpe", "1a", "a-b", "auto", "revoke"]
+NO_PROVIDER = [
+    None,
+    *NO_LABEL,
+    "x" * 51,
+    "Stripe",
+    "str\u00efpe",
+    "1a",
+    "a-b",
+    "auto",
+    "back",
+    "revoke",
+]
 NO_PROVIDERS_ID = [None, *NO_LABEL, "x" * 201]
 NO_MONEY = [None, -1, LOWEST]
 NO_FACTS = [None, *map(Jsonb, ({}, {"record": "payment"}, "x", 1, None, True))]
@@ -298,6 +309,7 @@ REFUSED_BY: dict[tuple[str, str], list[Any]] = {
     ("record_dispute", "status"): [None, "", "open", "PENDING", "SUCCEEDED", "FAILED", HUGE],
     ("record_dispute", "policy"): [None, "", "freeze", "HOLD", HUGE],
     ("list_payment_returns", "account_id"): NO_LABEL,
+    ("claim_refunds", "provider"): [bad for bad in NO_PROVIDER if bad is not None],
     ("list_pending_top_ups", "account_id"): NO_LABEL,
     ("resolve_account", "account_id"): NO_LABEL,
     ("link_identifier", "account_id"): [*NO_ACCOUNT, "unknown"],
