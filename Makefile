@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types format bench race migration pin reference wheel clean
+.PHONY: help demo test check lint types format bench race chaos migration pin reference wheel clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ bench: $(INSTALLED) ## Measure the hot path against bare statements (about 20 mi
 race: $(INSTALLED) ## Run the random tests for long (about 10 minutes)
 	PGLEDGER_EXAMPLES=2000 PGLEDGER_RACE_SECONDS=60 $(BIN)/pytest tests/test_state_machine.py \
 	  tests/test_batch_equals_calls.py tests/test_concurrency.py tests/test_races_of_batches.py
+
+chaos: $(INSTALLED) ## Send a thousand payments through chaos, workers killed (about 10 minutes)
+	PGLEDGER_PAYMENTS=1000 $(BIN)/pytest tests/test_chaos.py $(ARGS)
 
 migration: $(INSTALLED) ## Write the next migration from what changed in sql/: make migration name=...
 	@test -n "$(name)" || { echo 'usage: make migration name=what_it_brings'; exit 2; }
