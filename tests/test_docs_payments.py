@@ -174,3 +174,10 @@ def test_the_page_names_what_there_is() -> None:
         assert f"{name}`" in PAGE
         assert hasattr(__import__("pgledger.stripe", fromlist=[name]), name)
     assert "payment_intent.succeeded" in EVENT_TYPES
+
+
+def test_the_worker_of_the_page_charges_what_is_due(
+    database_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exec(part("In your own program"), {"database_url": database_url})  # noqa: S102 - that is the test
+    assert capsys.readouterr().out == "530\n"
