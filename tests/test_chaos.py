@@ -35,7 +35,7 @@ PAYMENTS = int(os.environ.get("PGLEDGER_PAYMENTS", "80"))
 SEED = int(os.environ.get("PGLEDGER_SEED", str(random.SystemRandom().randrange(10**6))))
 DEADLINE_SECONDS = 120 + PAYMENTS
 # Somebody is killed at every so many requests and deliveries: who is back has time for some.
-KILLS_EVERY = 20
+KILLS_EVERY = 20 + PAYMENTS // 20
 WORKERS = 2
 # Of how many events nobody ever hears: they are for reconcile to find.
 NEVER_TOLD = 0.05
@@ -260,7 +260,7 @@ def test_every_payment_is_credited_once_and_nothing_is_charged_twice(
         chaos.settle()
         hurry(db)
         time.sleep(0.05)  # nothing is won by it: two processors are for the others
-    chaos.postman.drain()
+    chaos.postman.drain(DEADLINE_SECONDS)
 
     deaths = [process.deaths for process in (chaos.endpoint, *chaos.workers)]
     with capsys.disabled():

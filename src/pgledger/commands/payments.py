@@ -10,7 +10,7 @@ import click
 from pgledger.client import Ledger
 from pgledger.commands.background import events
 from pgledger.commands.common import account_argument, actor_option, key_option
-from pgledger.commands.worker import stripe_provider, test_mode_option
+from pgledger.commands.worker import asking_stripe, stripe_provider, test_mode_option
 from pgledger.failures import CommandError, Exit
 from pgledger.options import AMOUNT, DURATION, Group, Instant, Session
 from pgledger.payments import Fact
@@ -83,11 +83,11 @@ def list_payment_events(
         "status": (False, lambda row: row.status),
         "error": (False, lambda row: (row.error or {}).get("message")),
     }
-    say_columns(columns, found)
-    failed = sum(row.status == "FAILED" for row in found)
     if not found:
         say("no events")
-    elif failed:
+        return
+    say_columns(columns, found)
+    if failed := sum(row.status == "FAILED" for row in found):
         say(f"{failed} failed; once the reason is gone: pgledger events retry")
 
 
@@ -270,10 +270,11 @@ def list_payments(
         "taken": (True, lambda row: row.taken or None),
         "reason": (False, lambda row: row.reason),
     }
-    say_columns(columns, found)
     if not found:
         say("no payments")
-    elif any(map(_is_unmatched, found)):
+        return
+    say_columns(columns, found)
+    if any(map(_is_unmatched, found)):
         say("unmatched: pgledger payments match PAYMENT ACCOUNT says whose it is")
 
 
@@ -350,10 +351,11 @@ def reconcile_command(
     until = until or datetime.now(UTC) - ON_ITS_WAY
     if since >= until:
         raise click.UsageError("--since is not before --until")
-    with session.ledger() as ledger:
+    books = stripe_provider(test_mode=test_mode)
+    with session.ledger() as ledger, asking_stripe():
         report = reconcile(
             ledger,
-            stripe_provider(test_mode=test_mode),
+            books,
             since=since,
             until=until,
             fix=fix,

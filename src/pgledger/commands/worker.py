@@ -20,7 +20,7 @@ import psycopg
 from pgledger.client import Ledger
 from pgledger.failures import CommandError, Exit
 from pgledger.options import DURATION, NUMBER, Session
-from pgledger.payments import LocalProvider, Money
+from pgledger.payments import LocalProvider, Money, ProviderUnavailableError
 from pgledger.payments.worker import Deed, Done, TopUpWorker
 from pgledger.records import Charge
 from pgledger.replay import shorten
@@ -63,6 +63,21 @@ def stripe_provider(*, test_mode: bool) -> "StripeProvider":
         return StripeProvider(key, test_mode=test_mode)
     except ValueError as error:
         raise CommandError(str(error), Exit.USAGE) from None
+
+
+@contextmanager
+def asking_stripe() -> Iterator[None]:
+    """Tell a provider that does not answer, or says no to the key, from a defect of ours."""
+    import stripe  # noqa: PLC0415 - an extra, of which the provider has told
+
+    try:
+        yield
+    except (ProviderUnavailableError, stripe.StripeError) as error:
+        raise CommandError(
+            f"stripe could not be asked: {' '.join(str(error).split())}",
+            Exit.PROVIDER,
+            hint="try again; if it is the key, see STRIPE_API_KEY",
+        ) from error
 
 
 @click.command()
@@ -144,7 +159,7 @@ def worker(
             mode = " in test mode" if test_mode else ""
             click.echo(
                 f"charging by {charging.name}{mode}: 1000 credits cost "
-                f"{_money(cost.of(1000))}; Ctrl-C ends it",
+                f"{_money(cost.of(1000))}, in its smallest unit; Ctrl-C ends it",
                 err=True,
             )
         with _complaining(session), _ending(working.stop):
@@ -265,7 +280,7 @@ def _show(done: Done, now: datetime) -> None:
 
 
 def _money(money: Money) -> str:
-    return f"{money.amount} {money.currency} (smallest unit)"
+    return f"{money.amount} {money.currency}"
 
 
 def _counted(counts: Counter[Deed]) -> str:
