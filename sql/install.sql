@@ -343,6 +343,7 @@
 \ir functions/_check_payment.sql
 \ir functions/_merged_payment.sql
 \ir functions/_refuse_payment.sql
+\ir functions/_matched_by_hand.sql
 \ir functions/_post_payment.sql
 \ir functions/_drop_announced.sql
 \ir functions/_credit_payment.sql

@@ -10,12 +10,12 @@ begin
     select distinct on (f.seq) f.seq, n.return_id
     from pgledger.payment_returns n
     cross join lateral (
-      select t.seq
+      select t.seq, t.original_seq
       from pgledger.transactions t
       where t.account_id = payment.account_id and t.external_id = n.return_id
         and t.amount < 0 and t.type not in ('REVERSAL', 'EXPIRY', 'TRANSFER')
       union all
-      select t.seq
+      select t.seq, t.original_seq
       from pgledger.transactions t
       where t.account_id = payment.account_id and t.key = n.request_key
         and t.original_seq = payment.seq
@@ -23,9 +23,12 @@ begin
         and pgledger._original_left(t.account_id, t.seq) > 0
     ) f
     where n.provider = payment.provider and n.payment_id = payment.payment_id
+      -- Nor for one of another payment: another provider may give the same ids.
       and not exists (
-        select from pgledger.payment_returns x
-        where x.provider = payment.provider and x.payment_id = payment.payment_id
+        select from pgledger.payments p
+        join pgledger.payment_returns x
+          on x.provider = p.provider and x.payment_id = p.payment_id
+        where p.account_id = payment.account_id and p.seq in (payment.seq, f.original_seq)
           and f.seq = any (x.refund_seqs))
     order by f.seq, not pgledger._is_in_effect(n.status, n.policy), n.return_id
   ) o

@@ -42,9 +42,13 @@ begin
   if v_known.seq is not null
     and (v_told.account_id <> v_known.account_id or v_told.key <> v_known.key)
   then
-    perform pgledger._refuse_payment(v_known, 'LG002', jsonb_build_object(
-      'recorded', jsonb_build_object('account_id', v_known.account_id, 'key', v_known.key),
-      'given', jsonb_build_object('account_id', v_told.account_id, 'key', v_told.key)));
+    if not pgledger._matched_by_hand(v_known) then
+      perform pgledger._refuse_payment(v_known, 'LG002', jsonb_build_object(
+        'recorded', jsonb_build_object('account_id', v_known.account_id, 'key', v_known.key),
+        'given', jsonb_build_object('account_id', v_told.account_id, 'key', v_told.key)));
+    end if;
+    -- Who said otherwise knew what the provider tells, and it will tell it again with each refund.
+    v_told.key := null;
   end if;
 
   v_payment := pgledger._merged_payment(v_known, v_told);
@@ -72,8 +76,8 @@ comment on function pgledger.record_payment(
   'and is tried again with whatever is told next, or by match_payment. paid and refunded (the sum) '
   'are money, in the smallest unit of currency. Of FAILED and PROCESSING the later occurred_at '
   'holds; SUCCEEDED is final. attempt is that of an auto-top-up which FAILED: how often it was '
-  'declined before. Refuses with LG002 (credited to another account or key), 22003, 22023 and '
-  '22004.';
+  'declined before. Refuses with LG002 (credited to another account or key, unless match_payment '
+  'said so), 22003, 22023 and 22004.';
 
 revoke all on function pgledger.record_payment(
   text, text, pgledger.payment_status, text, text, bigint, bigint, text, bigint, text, text,

@@ -143,3 +143,32 @@ def test_a_top_up_of_another_payment_is_not_matched(db: Ledger) -> None:
     tell(db)
     tell(db, payment_id="q", account_id=None, key=None)
     refused(db, "LG002", "match_payment", **(MATCH | {"payment_id": "q"}), key="k")
+
+
+def test_what_the_provider_tells_of_it_later_does_not_undo_what_a_person_said(db: Ledger) -> None:
+    ask(db, "open_account", account_id="a")
+    ask(db, "set_account_status", account_id="a", status="CLOSED")
+    tell(db, amount=100)
+    announce(db, account_id="b")
+    ask(db, "match_payment", **(MATCH | {"account_id": "b"}))
+    # With each refund it tells once more whose the payment was meant to be.
+    row = tell(db, amount=100, refunded=250)
+    assert (row["account_id"], row["key"], row["seq"], row["taken"]) == ("b", "#test-p", 1, 50)
+    assert db.execute("select status from pgledger.pending_transactions").fetchall() == [
+        {"status": "PENDING"}
+    ]
+    assert in_order(db)
+
+
+def test_it_does_not_answer_for_what_somebody_else_was_credited(db: Ledger) -> None:
+    ask(db, "top_up", account_id="a", amount=70, key="order")
+    for payment_id, key, provider in (("r", "order", "other"), ("q", "q", "test")):
+        tell(db, account_id=None, key=None, payment_id=payment_id, provider=provider)
+        given = {"payment_id": payment_id, "provider": provider, "amount": 70, "key": key}
+        ask(db, "match_payment", **(MATCH | given))
+    told = {"provider": "test", "payment_id": "r"}
+    tell(db, **told, key="r", amount=70)
+    # Freezing the account is kept in the audit log, too.
+    ask(db, "record_dispute", **told, dispute_id="d", amount=500, status="OPEN")
+    refused(db, "LG002", "record_payment", **told, status="SUCCEEDED", account_id="b")
+    refused(db, "LG002", "record_payment", **told, status="SUCCEEDED", key="s")

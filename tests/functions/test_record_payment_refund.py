@@ -751,3 +751,53 @@ def test_verify_finds_a_refund_given_back_by_somebody_else(db: Ledger) -> None:
     db.execute("update pgledger.transactions set original_seq = null where key = 'own'")
     found_rules = {row["rule"] for row in ask_all(db, "verify", account_id="a")}
     assert "refunds and reversals are at most their original" in found_rules
+
+
+def test_a_refund_that_is_numbered_as_another_payment_does_not_hide_the_refunds_of_that(
+    db: Ledger,
+) -> None:
+    pay(db, "3")
+    pay(db, "5")
+    refund(db, "5", 400, "SUCCEEDED", payment_id="3")
+    refund(db, "6", 100, "SUCCEEDED", payment_id="5")
+    # The other payment is looked at again.
+    refund(db, "7", 0, "SUCCEEDED", payment_id="3")
+    assert (takes(db, "3"), takes(db, "5")) == ({"5": 40, "7": 0}, {"6": 10})
+    detail = refused(
+        db,
+        "LG002",
+        "record_payment",
+        provider="stripe",
+        payment_id="5",
+        status="SUCCEEDED",
+        refunded=300,
+    )
+    assert detail["recorded"] == {"payment_id": "3", "kind": "REFUND"}
+    assert detail["given"] == {"payment_id": "5", "kind": "REFUND"}
+    assert takes(db, "3") == {"5": 40, "7": 0}
+    assert in_order(db)
+
+
+def test_refunds_of_two_providers_may_have_one_id(db: Ledger) -> None:
+    pay(db, "pi_1")
+    pay(db, "pi_2")
+    db.execute("update pgledger.payments set provider = 'other' where payment_id = 'pi_2'")
+    refund(db, "re_1", 1000, "SUCCEEDED")
+    refund(db, "re_1", 1000, "SUCCEEDED", provider="other", payment_id="pi_2")
+    assert (takes(db), takes(db, "pi_2")) == ({"re_1": 100}, {"re_1": 100})
+    assert balance(db) == 0
+    refund(db, "re_1", 1000, "FAILED")
+    assert (takes(db), takes(db, "pi_2")) == ({"re_1": 0}, {"re_1": 100})
+    assert in_order(db)
+
+
+def test_what_the_application_took_from_no_top_up_counts_once_however_often_it_is_told(
+    db: Ledger,
+) -> None:
+    pay(db)
+    ask(db, "add_transaction", account_id="a", amount=-40, type="ADJUSTMENT", external_id="re_1")
+    for _ in range(2):
+        refund(db, "re_1", 400, "SUCCEEDED")
+        assert takes(db) == {"re_1": 40}
+    assert [row["refund_seqs"] for row in returns(db)] == [[2]]
+    assert in_order(db)
