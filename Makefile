@@ -43,7 +43,7 @@ race: $(INSTALLED) ## Run the random tests for long (about 10 minutes)
 	PGLEDGER_EXAMPLES=2000 PGLEDGER_RACE_SECONDS=60 $(BIN)/pytest tests/test_state_machine.py \
 	  tests/test_batch_equals_calls.py tests/test_concurrency.py tests/test_races_of_batches.py
 
-chaos: $(INSTALLED) ## Send a thousand payments through chaos, workers killed (about 10 minutes)
+chaos: $(INSTALLED) ## Send a thousand payments through chaos, workers killed (about 2 minutes)
 	PGLEDGER_PAYMENTS=1000 $(BIN)/pytest tests/test_chaos.py $(ARGS)
 
 migration: $(INSTALLED) ## Write the next migration from what changed in sql/: make migration name=...

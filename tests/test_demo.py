@@ -95,6 +95,26 @@ def test_what_a_stream_costs_above_its_hold_is_a_spend_of_its_own(shown: str) ->
     assert re.search(r"^ +6  USAGE +-170 +0  #excess-5  of 240 asked$", shown, re.MULTILINE)
 
 
+def test_a_payment_is_credited_once_however_often_it_is_told(shown: str) -> None:
+    credited = shown.index("-> SUCCEEDED: POSTED +1000; 1000 available")
+    assert credited < shown.index("-> SUCCEEDED: told before, nothing changed; 1000 available")
+
+
+def test_a_worker_charges_a_card_and_backs_off_when_it_is_declined(shown: str) -> None:
+    said = " ".join(shown.split())
+    charged = said.index("-> charged #auto-1: 500 credits for 450 cents; 600 available")
+    declined = said.index("-> declined #auto-2: 500 credits, card_declined; again in an hour; 150")
+    assert charged < declined
+
+
+def test_a_refund_is_approved_and_a_dispute_won(shown: str) -> None:
+    approved = shown.index("-> APPROVED: 100 credits, 90 cents")
+    refunded = shown.index("-> refunded refund-1: 100 credits for 90 cents; 50 available")
+    frozen = shown.index("-> 450 cents disputed; carol is FROZEN")
+    refused = shown.index("-> LG004 account not open: ")
+    assert approved < refunded < frozen < refused < shown.index("carol is OPEN")
+
+
 def test_a_batch_refuses_only_who_has_too_little_and_repeats_nothing(shown: str) -> None:
     said = " ".join(shown.split())
     refused = "user-2: LG001 insufficient credits: available 20, requested 25, missing 5"
@@ -110,7 +130,7 @@ def test_it_measures_many_tasks_on_the_spot(shown: str) -> None:
 
 def test_it_shows_the_end_of_the_journal_after_each_step_of_one_account(shown: str) -> None:
     steps = re.findall(r"^(\d+)\. ", shown, re.MULTILINE)
-    assert steps == [str(number) for number in range(1, 23)]
+    assert steps == [str(number) for number in range(1, 28)]
     assert shown.count("   seq  type ") == len(steps) - 3
 
 
@@ -128,7 +148,9 @@ def test_it_can_be_told_again_and_leaves_no_server_behind(
     told = json.loads(result.stdout)
     assert [len(step["deeds"]) for step in told["steps"]] == [
         *(1, 3, 3, 1, 1, 2, 4, 1, 2, 2, 2),
-        *(3, 2, 3, 4, 2, 2, 3, 3, 3, 4, 4),
+        *(3, 2, 3, 4, 2, 2, 3, 3),
+        *(3, 3, 2, 2, 4),
+        *(3, 4, 4),
     ]
     assert [row["amount"] for row in told["history"][:6]] == [-50, 300, -20, -70, -30, 100]
     assert told["steps"][4]["balance"]["held"] == 400

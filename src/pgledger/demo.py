@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import takewhile
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -23,13 +23,16 @@ from pgledger import calls
 from pgledger.calls import BatchItem, Call
 from pgledger.client import AsyncLedger, Ledger
 from pgledger.errors import LedgerError, refusal_of
+from pgledger.payments import Done, LocalProvider, Money, TopUpWorker
 from pgledger.pricing import show
-from pgledger.records import Balance, Posting, Shortfall, Transaction
+from pgledger.records import Balance, Payment, Posting, Shortfall, Transaction
 
 ACCOUNT = "alice"
 # Who pays by the token.
 TOKENS = "bob"
 MODEL = "gpt-large"
+# Who pays by card.
+PAYER = "carol"
 # Who is charged in one call.
 CROWD = 300
 # Who spends from one account at once: how many tasks, each how often, on how many connections.
@@ -71,6 +74,7 @@ def story(ledger: Ledger, database_url: str) -> Iterator[Step]:
             (_bought, _spent, _streamed, _topped_up, _short, _charged_back, _expired, _planned),
         ),
         (TOKENS, (_priced, _streamed_by_the_token)),
+        (PAYER, (_paid,)),
     )
     for account, of_account in chapters:
         for chapter in of_account:
@@ -302,6 +306,108 @@ def _streamed_by_the_token(ledger: Ledger) -> Chapter:
             "is refused, or one that goes as far as his credits."
         ),
         [hold("msg-5"), capture("msg-5", 3000), capture("msg-5", 3000, "PARTIAL")],
+    )
+
+
+def _paid(ledger: Ledger) -> Chapter:
+    provider = LocalProvider()
+    announce = calls.create_top_up(PAYER, 1000, key="order-1", price=900, price_currency="usd")
+    charge = ledger.run(announce)
+    asked = Deed(
+        spelled(announce), f"{charge.status} {charge.amount:+} for {charge.price} cents; go and pay"
+    )
+    told = provider.pay(charge)
+    payment = calls.record_payment(
+        provider.name,
+        told["payment_id"],
+        told["status"],
+        account_id=PAYER,
+        key=told["key"],
+        paid=told["paid"],
+        currency=told["currency"],
+    )
+    yield (
+        "Carol buys at a checkout. Webhooks tell that she paid, twice: credited once.",
+        [asked, _told(ledger, payment), _told(ledger, payment)],
+    )
+
+    settings = calls.set_auto_top_up(PAYER, 200, 500)
+    ledger.run(settings)
+    yield (
+        "Below 200 credits her card is charged by a worker, under a key of the charge.",
+        [
+            Deed(spelled(settings), "INTENT: below 200, 500"),
+            _post(ledger, calls.spend(PAYER, 900, key="job-1")),
+            _worked(ledger, provider),
+        ],
+    )
+    provider.decline(PAYER)
+    yield (
+        "The next time her card is declined. It is tried again, three times, then no more.",
+        [_post(ledger, calls.spend(PAYER, 450, key="job-2")), _worked(ledger, provider)],
+    )
+    yield from _returned(ledger, provider)
+
+
+def _returned(ledger: Ledger, provider: LocalProvider) -> Chapter:
+    request = calls.request_refund(PAYER, "order-1", amount=100, key="refund-1", tolerance=0)
+    asked = ledger.run(request)
+    yield (
+        "She wants 100 back, which are not spent: approved at once, and the money returned.",
+        [
+            Deed(spelled(request), f"{asked.status}: {asked.amount} credits, {asked.money} cents"),
+            _worked(ledger, provider),
+        ],
+    )
+    charged = ledger.get_transaction(PAYER, "#auto-1")
+    payment_id = charged.external_id if charged and charged.external_id else ""
+
+    def dispute(status: Literal["OPEN", "WON"]) -> Deed:
+        fact = provider.dispute(payment_id, status=status)
+        call = calls.record_dispute(
+            provider.name, fact["dispute_id"], payment_id, fact["amount"], status
+        )
+        disputed = ledger.run(call).disputed
+        now = ledger.get_balance(PAYER)
+        return Deed(spelled(call), f"{disputed} cents disputed; {PAYER} is {now.status}")
+
+    yield (
+        "Her bank disputes a payment, which freezes her account; it is won, and she goes on.",
+        [
+            dispute("OPEN"),
+            _post(ledger, calls.spend(PAYER, 10, key="job-3")),
+            dispute("WON"),
+            _post(ledger, calls.spend(PAYER, 10, key="job-3")),
+        ],
+    )
+
+
+def _told(ledger: Ledger, call: Call[Payment]) -> Deed:
+    before = ledger.get_credits(PAYER)
+    payment = ledger.run(call)
+    credited = ledger.get_credits(PAYER) - before
+    answer = f"POSTED {credited:+}" if credited else "told before, nothing changed"
+    return Deed(spelled(call), f"{payment.status}: {answer}; {before + credited} available")
+
+
+def _worked(ledger: Ledger, provider: LocalProvider) -> Deed:
+    done: list[Done] = []
+    TopUpWorker(
+        ledger,
+        provider,
+        price=lambda charge: Money(charge.amount * 9 // 10, "usd"),
+        refunder=provider,
+        concurrency=1,
+        tell=done.append,
+    ).run_once()
+    answers = [
+        f"{one.what} {one.key}: {one.amount} credits"
+        + (f" for {one.money.amount} cents" if one.money else f", {one.reason}; again in an hour")
+        for one in done
+    ]
+    return Deed(
+        f"TopUpWorker(ledger, provider, price={MORE}, refunder=provider).run_once()",
+        f"{'; '.join(answers)}; {ledger.get_credits(PAYER)} available",
     )
 
 
