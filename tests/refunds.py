@@ -15,6 +15,7 @@ def paid_top_up(
     paid: int = 1000,
     account_id: str = "a",
     payment_id: str = "pi_1",
+    provider: str = "stripe",
     **more: object,
 ) -> None:
     """Credit a top-up, and know of its payment: 1000 cents for 100 credits."""
@@ -23,8 +24,8 @@ def paid_top_up(
     db.execute(
         "insert into pgledger.payments (provider, payment_id, account_id, key, amount, paid,"
         " paid_currency, status, seq, created_at, updated_at)"
-        " values ('stripe', %s, %s, %s, %s, %s, 'usd', 'SUCCEEDED', %s, now(), now())",
-        [payment_id, account_id, key, amount, paid, credit["seq"]],
+        " values (%s, %s, %s, %s, %s, %s, 'usd', 'SUCCEEDED', %s, now(), now())",
+        [provider, payment_id, account_id, key, amount, paid, credit["seq"]],
     )
 
 

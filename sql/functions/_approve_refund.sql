@@ -5,7 +5,7 @@ language plpgsql
 as $$
 #variable_conflict use_column
 declare
-  v_hot pgledger.balances := pgledger._settle_due(pgledger._lock_balance(asked.account_id));
+  v_hot pgledger.balances := pgledger._lock_balance(asked.account_id);
   v_request pgledger._request;
   v_payment pgledger.payments;
   v_money bigint;

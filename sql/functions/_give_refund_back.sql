@@ -4,9 +4,8 @@ language plpgsql
 as $$
 #variable_conflict use_column
 declare
-  v_hot pgledger.balances := pgledger._settle_due(pgledger._lock_balance(asked.account_id));
+  v_hot pgledger.balances := pgledger._lock_balance(asked.account_id);
   v_request pgledger._request;
-  v_payment pgledger.payments;
   v_left bigint := pgledger._original_left(asked.account_id, asked.seq);
 begin
   -- Nothing goes to a closed account; its balance must stay 0.
@@ -21,12 +20,9 @@ begin
   end if;
 
   -- The provider may have refused because the money had left another way: that takes them again.
-  select p.* into v_payment
+  perform pgledger._settle_returns(p)
   from pgledger.payments p
   where p.provider = asked.provider and p.payment_id = asked.payment_id;
-  if found then
-    perform pgledger._settle_returns(v_payment);
-  end if;
 end;
 $$;
 

@@ -24,7 +24,7 @@ begin
       select from pgledger.payments p
       join pgledger.payment_returns r on r.provider = p.provider and r.payment_id = p.payment_id
       where p.account_id = asked.account_id and p.seq = asked.original_seq
-        and r.kind = 'DISPUTE' and r.status = 'OPEN');
+        and r.status = 'OPEN');
 end;
 $$;
 

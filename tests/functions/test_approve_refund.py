@@ -118,6 +118,24 @@ def test_a_top_up_without_a_payment_has_no_money_to_give_back(db: Ledger) -> Non
     )
 
 
+def test_nor_has_one_whose_seq_is_that_of_another_accounts_payment(asked: Ledger) -> None:
+    ask(asked, "top_up", account_id="b", amount=100, key="paid")
+    request(asked, key="r", account_id="b")
+    row = decide(asked, "approve", "r", account_id="b")
+    assert (row["account_id"], row["payment_id"], row["due_at"]) == ("b", None, None)
+    # The same key, and still open.
+    assert ask_all(asked, "list_refund_requests", account_id="a")[0]["status"] == "PENDING"
+
+
+def test_what_is_due_is_posted_before_it_is_taken(db: Ledger) -> None:
+    paid_top_up(db, expires_at="2200-01-01")
+    request(db, key="r")
+    db.execute("update pgledger.lots set expires_at = now() - interval '1 hour'")
+    db.execute("update pgledger.balances set attention_at = now() - interval '1 hour'")
+    assert decide(db, "approve", "r")["status"] == "APPROVED"
+    assert journal(db) == [("TOP_UP", 100), ("EXPIRY", -100), ("REFUND", -100)]
+
+
 def test_nor_has_a_payment_of_an_unknown_sum(asked: Ledger) -> None:
     asked.execute("update pgledger.payments set paid = null")
     row = decide(asked, "approve", "r")

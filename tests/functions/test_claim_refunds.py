@@ -55,6 +55,15 @@ def test_the_lease_is_five_minutes_unless_said_otherwise(promised: Ledger) -> No
     assert timedelta(minutes=4) < row["due_at"] - row["decided_at"] < timedelta(minutes=6)
 
 
+def test_accounts_use_keys_of_their_own(promised: Ledger) -> None:
+    paid_top_up(promised, account_id="b", payment_id="pi_2")
+    asked = request(promised, key="r", account_id="b", amount=10)
+    decide(promised, "approve", asked["key"], account_id="b")
+    (first,) = claim(promised, limit_count=1)
+    (second,) = claim(promised)
+    assert [(row["account_id"], row["amount"]) for row in (first, second)] == [("a", 40), ("b", 10)]
+
+
 def test_the_idempotency_key_is_that_of_the_account_and_the_key(db: Ledger) -> None:
     for account_id, key in (("a", "bc"), ("ab", "c"), ("a", "b")):
         paid_top_up(db, key, account_id=account_id, payment_id=f"pi_{account_id}-{key}")

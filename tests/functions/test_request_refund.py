@@ -92,6 +92,16 @@ def test_one_top_up_has_one_open_request(bought: Ledger) -> None:
     assert request(bought, key="t")["amount"] == 90
 
 
+def test_accounts_ask_under_keys_of_their_own(bought: Ledger) -> None:
+    paid_top_up(bought, account_id="b", payment_id="pi_2", amount=50, key="theirs")
+    request(bought, amount=30, key="r")
+    row = request(bought, "theirs", key="r", account_id="b")
+    assert (row["account_id"], row["amount"], row["status"]) == ("b", 50, "PENDING")
+    # Their first movement is that of the request, but it is theirs.
+    asked = {"account_id": "a", "original_key": "theirs", "key": "r"}
+    refused(bought, "LG002", "request_refund", **asked)
+
+
 @pytest.mark.parametrize("key", ["spent", "held", "paid"])
 def test_a_key_that_is_taken_is_a_conflict(bought: Ledger, key: str) -> None:
     ask(bought, "spend", account_id="a", amount=1, key="spent")
@@ -228,8 +238,26 @@ def test_of_a_lot_no_more_than_is_available(db: Ledger) -> None:
     assert request(db, tolerance=49)["status"] == "PENDING"
 
 
+def test_of_a_lot_no_more_than_is_not_held(db: Ledger) -> None:
+    ask(db, "open_account", account_id="a", min_balance=-50)
+    ask(db, "hold", account_id="a", amount=50)
+    paid_top_up(db, expires_at="2200-01-01")
+    assert request(db, key="r", tolerance=49)["status"] == "PENDING"
+    decide(db, "reject", "r")
+    assert request(db, key="s", tolerance=50)["status"] == "APPROVED"
+
+
+def test_the_lot_of_another_account_is_another_matter(bought: Ledger) -> None:
+    paid_top_up(bought, account_id="b", payment_id="pi_2", expires_at="2200-01-01")
+    ask(bought, "spend", account_id="b", amount=90)
+    # Another one pays next there, so that the row of the first says what remains in it.
+    ask(bought, "grant_credits", account_id="b", amount=5, priority=-1)
+    assert request(bought, tolerance=0)["status"] == "APPROVED"
+
+
 @pytest.mark.parametrize("tolerance", [0, HIGHEST])
 def test_on_a_frozen_account_a_person_decides(bought: Ledger, tolerance: int) -> None:
+    ask(bought, "open_account", account_id="b")
     ask(bought, "set_account_status", account_id="a", status="FROZEN")
     assert request(bought, key="r", tolerance=tolerance)["status"] == "PENDING"
     assert decide(bought, "approve", "r")["status"] == "APPROVED"
@@ -241,6 +269,23 @@ def test_of_a_disputed_payment_a_person_decides(bought: Ledger, status: str, dec
     dispute = {"provider": "stripe", "dispute_id": "dp_1", "payment_id": "pi_1", "amount": 1000}
     ask(bought, "record_dispute", **dispute, status=status, policy="FLAG")
     assert request(bought, tolerance=0)["status"] == decided
+
+
+@pytest.mark.parametrize(
+    ("account_id", "key", "provider", "payment_id"),
+    [
+        ("b", "paid", "stripe", "pi_2"),
+        ("a", "second", "stripe", "pi_2"),
+        ("b", "paid", "other", "pi_1"),
+    ],
+)
+def test_a_dispute_of_another_payment_is_another_matter(
+    bought: Ledger, account_id: str, key: str, provider: str, payment_id: str
+) -> None:
+    paid_top_up(bought, key, account_id=account_id, provider=provider, payment_id=payment_id)
+    dispute = {"provider": provider, "payment_id": payment_id, "dispute_id": "dp_1", "amount": 9}
+    ask(bought, "record_dispute", **dispute, status="OPEN", policy="FLAG")
+    assert request(bought, tolerance=0)["status"] == "APPROVED"
 
 
 def test_a_second_part_is_approved_at_once_as_well(bought: Ledger) -> None:

@@ -53,6 +53,20 @@ def test_what_the_provider_refuses_gives_the_credits_back(promised: Ledger) -> N
     assert in_order(promised)
 
 
+@pytest.mark.parametrize("money", [0, 100])
+def test_what_went_back_already_does_not_go_back_again(db: Ledger, money: int) -> None:
+    paid_top_up(db)
+    request(db, key="r", amount=40)
+    # A refund of the request that had failed before anybody approved it.
+    refunded_money(db, "re_1", 300, "FAILED", request_key="r")
+    decide(db, "approve", "r")
+    refunded_money(db, "re_2", money, "PENDING")
+    assert journal(db)[1:] == [("REFUND", -40), ("REVERSAL", 40 - money // 10)]
+    settle(db, result="no")
+    assert available(db) == 100 - money // 10
+    assert in_order(db)
+
+
 def test_they_go_back_to_their_lot(db: Ledger) -> None:
     paid_top_up(db, expires_at="2200-01-01")
     ask(db, "spend", account_id="a", amount=10)
@@ -76,6 +90,28 @@ def test_a_refusal_after_the_refund_was_made_changes_nothing(promised: Ledger) -
     first = settle(promised, return_id="re_1", result="sent")
     assert settle(promised, result="no") == first
     assert available(promised) == 60
+
+
+def test_a_refund_that_was_made_after_the_refusal_is_noted(promised: Ledger) -> None:
+    settle(promised, result="no")
+    assert settle(promised, return_id="re_1", result="sent")["return_id"] == "re_1"
+    # It is the provider's word that takes the credits again.
+    assert available(promised) == 100
+    refunded_money(promised, "re_1", 400, "SUCCEEDED", request_key="r")
+    assert available(promised) == 60
+    assert in_order(promised)
+
+
+def test_accounts_use_keys_of_their_own(promised: Ledger) -> None:
+    paid_top_up(promised, account_id="b", payment_id="pi_2")
+    request(promised, key="r", account_id="b")
+    decide(promised, "approve", "r", account_id="b")
+    assert settle(promised, account_id="b", result="no")["account_id"] == "b"
+    assert (available(promised), available(promised, "b")) == (60, 100)
+
+
+def test_what_became_of_it_may_be_long(promised: Ledger) -> None:
+    assert settle(promised, result="x" * 1000)["result"] == "x" * 1000
 
 
 def test_another_refund_for_the_same_request_is_a_conflict(promised: Ledger) -> None:
@@ -115,7 +151,22 @@ def test_money_that_left_another_way_keeps_the_credits(promised: Ledger) -> None
     assert in_order(promised)
 
 
+def test_the_payments_of_another_provider_are_another_matter(promised: Ledger) -> None:
+    paid_top_up(promised, account_id="b", provider="another")
+    # What is told of that one next takes them, not what is told of this one.
+    promised.execute("update pgledger.payments set refunded = 1000 where provider = 'another'")
+    settle(promised, result="no")
+    assert (available(promised), available(promised, "b")) == (100, 100)
+
+
+def test_a_frozen_account_is_no_obstacle(promised: Ledger) -> None:
+    ask(promised, "set_account_status", account_id="a", status="FROZEN")
+    settle(promised, result="no")
+    assert available(promised) == 100
+
+
 def test_nothing_goes_back_to_a_closed_account(promised: Ledger) -> None:
+    ask(promised, "open_account", account_id="b")
     ask(promised, "spend", account_id="a", amount=60)
     ask(promised, "set_account_status", account_id="a", status="CLOSED")
     assert settle(promised, result="no")["result"] == "no"
