@@ -14,6 +14,7 @@ from tests.support import events, in_order, journal, pending
 RECEIVE: LiteralString = "select * from pgledger.record_payment_event('test', %s, 't', '{}')"
 PROCESS: LiteralString = "select * from pgledger.process_payment_event('test', %s, %s)"
 ENABLE: LiteralString = "select * from pgledger.enable_transaction(%s, %s, external_id => %s)"
+FAILED: LiteralString = "select * from pgledger.record_payment('test', %s, 'FAILED', %s)"
 MATCH: LiteralString = "select * from pgledger.match_payment('test', %s, %s, amount => 100)"
 # As a webhook does, in one statement.
 WITNESS: LiteralString = """
@@ -172,6 +173,51 @@ def test_what_nobody_knows_is_told_once(db: Connection, connect: Connect) -> Non
         first.run("commit")
         assert second.finish().row["reason"] == "account unknown"
     assert kinds(db, "#payments") == ["payment_unmatched"]
+
+
+def test_a_repeat_waits_for_no_balance(connect: Connect, db: Connection) -> None:
+    for payment_id, key in (("p", "k"), ("q", None)):
+        tell(db, payment_id=payment_id, key=key, amount=100, refunded=250)
+    with stepped(connect) as (user, webhook):
+        user.run("begin")
+        user.run("select from pgledger.balances for update")
+        for payment_id, key in (("p", "k"), ("q", None)):
+            assert webhook.run(RECORD, payment_id, "a", key).row["taken"] == 50
+        # Nor does what failed and no top-up was announced for.
+        assert webhook.run(FAILED, "r", "a").row["status"] == "FAILED"
+
+
+def test_events_of_the_same_two_payments_do_not_lock_each_other_out(
+    db: Connection, connect: Connect
+) -> None:
+    told = [fact("p", "a"), fact("q", "b")]
+    for account_id in ("a", "b"):
+        db.execute("select from pgledger.top_up(%s, 1)", [account_id])
+    with stepped(connect, 3) as (user, first, second):
+        for event_id in ("e", "f"):
+            user.run(RECEIVE, event_id)
+        user.run("begin")
+        user.run("select from pgledger.balances for update")
+        # Each has the payment it tells of first, and waits; then each would want the other's.
+        assert first.start(PROCESS, "e", facts(*told))
+        assert second.start(PROCESS, "f", facts(*reversed(told)))
+        user.run("commit")
+        for session in (first, second):
+            assert session.finish().row["status"] == "PROCESSED"
+    assert balances(db) == {"a": 101, "b": 101}
+
+
+def test_what_is_told_of_nobodys_money_waits_for_the_balance_of_payments(
+    db: Connection, connect: Connect
+) -> None:
+    tell(db, account_id=None, key=None)
+    with stepped(connect) as (user, webhook):
+        user.run("begin")
+        user.run("select from pgledger.balances where account_id = '#payments' for update")
+        assert webhook.start(RECORD, "q", None, None)
+        user.run("commit")
+        assert webhook.finish().row["reason"] == "account unknown"
+    assert kinds(db, "#payments") == ["payment_unmatched"] * 2
 
 
 def test_a_person_and_a_message_credit_once(db: Connection, connect: Connect) -> None:

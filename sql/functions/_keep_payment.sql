@@ -32,8 +32,8 @@ begin
     end if;
   end if;
 
-  if (payment.seq, payment.account_id, payment.refunded, payment.paid)
-    is distinct from (known.seq, known.account_id, known.refunded, known.paid)
+  if (payment.seq, payment.refunded, payment.paid)
+    is distinct from (known.seq, known.refunded, known.paid)
   then
     perform pgledger._settle_returns(payment);
   end if;

@@ -17,12 +17,9 @@ begin
 
   if known.status = 'SUCCEEDED' then
     return v_merged;
-  elsif told.status = 'SUCCEEDED' then
-    v_merged.status := told.status;
-    v_merged.reason := null;
-    v_merged.occurred_at := coalesce(told.occurred_at, known.occurred_at);
-  elsif (coalesce(told.occurred_at, '-infinity'), told.status)
-    > (coalesce(known.occurred_at, '-infinity'), known.status)
+  elsif told.status = 'SUCCEEDED'
+    or (coalesce(told.occurred_at, '-infinity'), told.status)
+      > (coalesce(known.occurred_at, '-infinity'), known.status)
   then
     v_merged.status := told.status;
     v_merged.reason := case told.status when 'FAILED' then told.reason end;

@@ -37,7 +37,6 @@ begin
 
   v_payment := v_known;
   v_payment.account_id := v_told.account_id;
-  v_payment.amount := coalesce(v_told.amount, v_known.amount);
   v_payment.key := coalesce(v_told.key, pgledger._key_to_match(v_known, v_told.account_id));
   v_payment := pgledger._credit_payment(v_payment, v_told.amount, true);
   v_answer := pgledger._keep_payment(v_known, v_payment);

@@ -94,6 +94,44 @@ def test_a_key_that_was_told_is_kept_where_it_is_of_use(db: Ledger) -> None:
     assert in_order(db)
 
 
+def test_keys_of_other_accounts_are_another_matter(db: Ledger) -> None:
+    # Paid for there, and announced there: neither says anything of it here.
+    ask(db, "top_up", account_id="b", amount=5, key="k")
+    tell(db)
+    assert ask(db, "match_payment", **MATCH, amount=5)["key"] == "k"
+    key = announce(db, None, account_id="b")["key"]  # type: ignore[arg-type]
+    tell(db, payment_id="q", account_id=None, key=key)
+    row = ask(db, "match_payment", **(MATCH | {"payment_id": "q"}), amount=5)
+    assert row["key"] == "#test-q"
+
+
+def test_what_the_person_says_goes_before_what_was_told(db: Ledger) -> None:
+    announce(db)
+    announce(db, "l")
+    tell(db, account_id=None, amount=30)
+    row = ask(db, "match_payment", **MATCH, key="l", amount=60)
+    assert (row["key"], row["amount"]) == ("l", 60)
+    # And what was announced before what was told, as ever.
+    tell(db, payment_id="q", account_id=None, amount=30)
+    assert ask(db, "match_payment", **(MATCH | {"payment_id": "q"}))["amount"] == 100
+
+
+def test_a_repeat_may_give_either_key(db: Ledger) -> None:
+    tell(db, account_id=None, key="l")
+    ask(db, "top_up", account_id="a", amount=40, key="m", external_id="p")
+    first = ask(db, "match_payment", **MATCH)
+    assert first["key"] == "m"
+    for key in ("l", "m"):
+        assert ask(db, "match_payment", **MATCH, key=key) == first
+    refused(db, "LG002", "match_payment", **MATCH, key="n")
+    # One without a key has that of its movement.
+    tell(db, payment_id="q", account_id=None, key=None)
+    given = MATCH | {"payment_id": "q"}
+    first = ask(db, "match_payment", **given, amount=5)
+    assert ask(db, "match_payment", **given, key="#test-q") == first
+    refused(db, "LG002", "match_payment", **given, key="n")
+
+
 def test_a_key_that_was_told_of_another_account_is_not_taken(db: Ledger) -> None:
     announce(db)
     ask(db, "open_account", account_id="b")

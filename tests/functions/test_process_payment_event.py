@@ -57,6 +57,15 @@ def test_an_event_is_recorded_as_it_came(db: Ledger) -> None:
     assert kept["occurred_at"] == row["occurred_at"]
 
 
+def test_an_event_has_at_most_1_mib(db: Ledger) -> None:
+    given = {"provider": "test", "event_id": "e", "type": "t"}
+    detail = refused(db, "22023", "record_payment_event", **given, payload="x" * (2**20 + 1))
+    assert detail["parameter"] == "payload"
+    # Of bytes, not of characters.
+    refused(db, "22023", "record_payment_event", **given, payload="\u00e9" * (2**19) + "x")
+    assert receive(db, payload="x" * 2**20)["is_new"]
+
+
 def test_a_duplicate_is_answered_with_what_there_is(db: Ledger) -> None:
     first = receive(db)
     assert receive(db, type="other", payload="other") == first | {"is_new": False}
@@ -292,6 +301,32 @@ def test_words_of_postgresql_are_kept_only_where_they_hold_no_data(db: Ledger) -
     assert "500" not in row["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("sqlstate", "detail", "hint", "is_kept"),
+    [
+        ("42501", "", "", True),
+        ("23503", "secret", "h", True),
+        ("P0001", '{"given": 1}', "h", True),
+        ("P0001", '{"given": 1}', "", False),
+        ("P0001", "", "h", False),
+    ],
+)
+def test_words_are_kept_of_rules_of_rights_and_of_the_ledger(
+    db: Ledger, sqlstate: str, detail: str, hint: str, *, is_kept: bool
+) -> None:
+    db.execute(
+        "create function public.fail() returns trigger language plpgsql as $$ begin"
+        f" raise exception 'words' using errcode = '{sqlstate}', detail = '{detail}',"
+        f" hint = '{hint}'; end $$;"
+        " create trigger fail before insert on pgledger.transactions"
+        " for each row execute function public.fail()"
+    )
+    assert handle(db, PAID)["error"] == {
+        "sqlstate": sqlstate,
+        "message": "words" if is_kept else "refused by PostgreSQL",
+    }
+
+
 RAISED = ["40001", "40P01", "53100", "57P01", "58030", "55P03", "XX000", "08006", "25006"]
 
 
@@ -338,7 +373,25 @@ def test_a_cancellation_drops_what_still_waits(db: Ledger) -> None:
     assert handle(db, PAID, event_id="g")["result"][0]["seq"] == 1
 
 
-@pytest.mark.parametrize("what", ["paid", "hold", "grant", "auto", "unknown"])
+def test_a_cancellation_posts_first_what_is_due(db: Ledger) -> None:
+    ask(db, "grant_credits", account_id="a", amount=5, expires_at="2200-01-01")
+    announce(db)
+    db.execute("update pgledger.lots set expires_at = now() - interval '1 hour'")
+    db.execute("update pgledger.balances set attention_at = now() - interval '1 hour'")
+    handle(db, CANCELLED)
+    assert journal(db) == [("GRANT", 5), ("EXPIRY", -5)]
+    assert in_order(db)
+
+
+def test_a_cancellation_says_why_in_its_own_words_where_nobody_did(db: Ledger) -> None:
+    announce(db)
+    handle(db, CANCELLED)
+    ((_, told),) = events(db)
+    (kept,) = db.execute("select reason from pgledger.pending_transactions")
+    assert told["reason"] == kept["reason"] == "cancelled by the provider"
+
+
+@pytest.mark.parametrize("what", ["paid", "hold", "grant", "debit", "auto", "unknown"])
 def test_a_cancellation_drops_nothing_else(db: Ledger, what: str) -> None:
     ask(db, "grant_credits", account_id="a", amount=50)
     key = "k"
@@ -350,6 +403,9 @@ def test_a_cancellation_drops_nothing_else(db: Ledger, what: str) -> None:
     elif what == "grant":
         grant = {"account_id": "a", "amount": 5, "type": "GRANT", "key": "k"}
         ask(db, "add_transaction", **grant, is_active=False)
+    elif what == "debit":
+        debit = {"account_id": "a", "amount": -5, "type": "TOP_UP", "key": "k"}
+        ask(db, "add_transaction", **debit, is_active=False)
     elif what == "auto":
         ask(db, "set_auto_top_up", account_id="a", threshold=100, amount=100)
         ask(db, "check_auto_top_up", account_id="a")

@@ -89,6 +89,12 @@ def test_it_enables_nothing_else(db: Ledger, what: str) -> None:
     assert pending(db) == before
 
 
+def test_what_is_announced_otherwise_is_a_conflict_even_where_it_gives_nothing(db: Ledger) -> None:
+    announce(db, "GRANT")
+    refused(db, "LG002", "record_card_check", **CHECK, key="k")
+    assert pending(db) == {"k": "PENDING"}
+
+
 def test_a_closed_account_is_refused(db: Ledger) -> None:
     ask(db, "open_account", account_id="a")
     ask(db, "set_account_status", account_id="a", status="CLOSED")

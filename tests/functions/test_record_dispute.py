@@ -180,6 +180,17 @@ def test_the_first_that_is_heard_of_a_dispute_is_told(db: Ledger) -> None:
     ]
 
 
+@pytest.mark.parametrize("first", ["OPEN", "LOST", "WON"])
+def test_a_dispute_is_told_once_whatever_was_heard_of_it_first(db: Ledger, first: str) -> None:
+    pay(db)
+    # Over before anybody knew of it: what there is to know is that it was.
+    for fact in (first, "OPEN", "LOST", "WON", first):
+        dispute(db, "dp_1", 400, fact)
+    assert [(kind, payload["status"]) for kind, payload in tidings(db)] == [
+        ("dispute_opened", first)
+    ]
+
+
 def test_a_dispute_of_nobodys_payment_is_told_of_payments(db: Ledger) -> None:
     dispute(db, "dp_1", 400, "OPEN", policy="FREEZE")
     assert [kind for kind, _ in events(db, "#payments")] == ["dispute_opened"]

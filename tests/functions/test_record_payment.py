@@ -72,6 +72,8 @@ def test_a_top_up_that_the_application_posted_is_taken_for_it(db: Ledger) -> Non
     # Under whichever key: it is the payment's, and what was announced for it is dropped.
     row = tell(db, payment_id="q", key="l", amount=5)
     assert (row["seq"], row["key"], row["amount"]) == (2, "m", 40)
+    (kept,) = db.execute("select reason from pgledger.pending_transactions where key = 'l'")
+    assert kept["reason"] == "recorded as #2"
     assert pending(db) == {"k": "ENABLED", "l": "CANCELLED"}
     assert posted(db, "a") == [100, 40]
     assert kinds(db) == ["top_up_paid", "top_up_paid"]
@@ -156,6 +158,63 @@ def test_what_nobody_knows_is_kept_told_once_and_tried_again(db: Ledger) -> None
     assert in_order(db)
 
 
+def test_only_a_customer_is_one(db: Ledger) -> None:
+    ask(db, "open_account", account_id="b")
+    given = {"account_id": "b", "identifier": "cus_1", "kind": "PAYMENT_METHOD"}
+    ask(db, "link_identifier", **given)
+    assert tell(db, account_id=None, customer="cus_1", amount=5)["reason"] == "account unknown"
+
+
+@pytest.mark.parametrize("refused", ["account not open", "key already used"])
+def test_what_could_not_be_credited_to_the_customers_account_is_still_nobodys(
+    db: Ledger, refused: str
+) -> None:
+    for account_id in ("b", "c"):
+        ask(db, "open_account", account_id=account_id)
+    ask(db, "link_identifier", account_id="b", identifier="cus_1")
+    if refused == "account not open":
+        ask(db, "set_account_status", account_id="b", status="CLOSED")
+    else:
+        ask(db, "top_up", account_id="b", amount=5, key="k")
+        tell(db, payment_id="q", account_id="b")
+    nobodys = tell(db, account_id=None, customer="cus_1", amount=5)
+    assert (nobodys["account_id"], nobodys["reason"]) == (None, refused)
+    ask(db, "link_identifier", account_id="c", identifier="cus_1", move=True)
+    row = tell(db, account_id=None)
+    assert (row["account_id"], row["seq"], row["reason"]) == ("c", 1, None)
+    assert in_order(db)
+
+
+def test_movements_of_another_account_under_its_id_are_another_matter(db: Ledger) -> None:
+    ask(db, "top_up", account_id="b", amount=7, external_id="p")
+    assert tell(db, amount=5)["amount"] == 5
+    assert journal(db) == [("TOP_UP", 5)]
+
+
+def test_a_key_that_was_told_before_is_dropped_as_well(db: Ledger) -> None:
+    announce(db, "l")
+    ask(db, "top_up", account_id="a", amount=40, key="m", external_id="p")
+    tell(db, "PROCESSING", key="l")
+    assert tell(db, key="l")["key"] == "m"
+    assert pending(db) == {"l": "CANCELLED"}
+
+
+def test_what_somebody_unlinked_a_repeat_does_not_link_again(db: Ledger) -> None:
+    announce(db)
+    tell(db, customer="cus_1")
+    ask(db, "unlink_identifier", identifier="cus_1")
+    tell(db, customer="cus_1")
+    assert db.execute("select from pgledger.account_identifiers").fetchall() == []
+
+
+def test_a_change_is_seen_by_when_it_was(db: Ledger) -> None:
+    first = tell(db, "PROCESSING")
+    assert first["updated_at"] >= first["created_at"]
+    second = tell(db, amount=5)
+    assert second["updated_at"] > first["updated_at"]
+    assert tell(db)["updated_at"] == second["updated_at"]
+
+
 def test_an_account_that_is_only_looked_at_is_not_opened(db: Ledger) -> None:
     tell(db, "FAILED")
     tell(db, "PROCESSING", payment_id="q")
@@ -223,6 +282,40 @@ def test_of_failed_and_processing_the_later_holds(db: Ledger) -> None:
     assert tell(db, amount=1)["reason"] is None
 
 
+def test_of_two_reasons_for_one_failure_the_first_holds_and_only_a_failure_has_one(
+    db: Ledger,
+) -> None:
+    early = "2023-01-01T00:00Z"
+    assert tell(db, "PROCESSING", occurred_at=early, reason="why")["reason"] is None
+    at = "2024-01-01T00:00Z"
+    tell(db, "FAILED", occurred_at=at, reason="declined")
+    assert tell(db, "FAILED", occurred_at=at, reason="other")["reason"] == "declined"
+
+
+def test_when_it_happened_is_when_its_status_did(db: Ledger) -> None:
+    def occurred() -> str | None:
+        (kept,) = db.execute("select occurred_at::date::text as day from pgledger.payments")
+        day: str | None = kept["day"]
+        return day
+
+    tell(db, "FAILED", occurred_at="2024-01-02T12:00Z")
+    assert occurred() == "2024-01-02"
+    tell(db, occurred_at="2024-01-01T12:00Z")
+    tell(db, occurred_at="2024-01-03T12:00Z")
+    assert occurred() == "2024-01-01"
+
+
+@pytest.mark.parametrize("facts", [("FAILED", "SUCCEEDED"), ("SUCCEEDED", "FAILED")])
+def test_what_is_known_of_a_payment_does_not_depend_on_the_order(
+    db: Ledger, facts: tuple[str, str]
+) -> None:
+    for status in facts:
+        failed = {"occurred_at": "2024-01-01T12:00Z", "reason": "x"} if status == "FAILED" else {}
+        tell(db, status, **failed)
+    (kept,) = db.execute("select status, occurred_at from pgledger.payments")
+    assert (kept["status"], kept["occurred_at"]) == ("SUCCEEDED", None)
+
+
 def test_success_is_final_however_early_it_was(db: Ledger) -> None:
     tell(db, "FAILED", occurred_at="2200-01-01", reason="declined")
     row = tell(db, occurred_at="2000-01-01", amount=5)
@@ -246,7 +339,9 @@ def test_a_failure_is_told_once_per_change_and_leaves_the_top_up_announced(db: L
     assert in_order(db)
 
 
-@pytest.mark.parametrize("what", ["unknown", "CANCELLED", "ENABLED", "hold", "grant", "no key"])
+@pytest.mark.parametrize(
+    "what", ["unknown", "CANCELLED", "ENABLED", "hold", "grant", "debit", "no key"]
+)
 def test_a_failure_of_what_is_not_announced_is_not_told(db: Ledger, what: str) -> None:
     if what in {"CANCELLED", "ENABLED"}:
         announce(db)
@@ -258,6 +353,10 @@ def test_a_failure_of_what_is_not_announced_is_not_told(db: Ledger, what: str) -
     elif what == "grant":
         grant = {"account_id": "a", "amount": 5, "type": "GRANT", "key": "k"}
         ask(db, "add_transaction", **grant, is_active=False)
+    elif what == "debit":
+        ask(db, "grant_credits", account_id="a", amount=5)
+        debit = {"account_id": "a", "amount": -5, "type": "TOP_UP", "key": "k"}
+        ask(db, "add_transaction", **debit, is_active=False)
     assert tell(db, "FAILED", key=None if what == "no key" else "k")["status"] == "FAILED"
     assert events(db) == []
 
@@ -283,6 +382,24 @@ def test_a_failed_auto_top_up_is_declined_once_per_attempt(db: Ledger) -> None:
     tell(db, "FAILED", payment_id="s", **given, attempt=2)
     assert kinds(db)[3:] == ["top_up_paid"]
     assert in_order(db)
+
+
+def test_a_failure_of_another_accounts_auto_top_up_or_of_another_one_is_nothing(
+    db: Ledger,
+) -> None:
+    ask(db, "grant_credits", account_id="a", amount=1)
+    ask(db, "set_auto_top_up", account_id="a", threshold=100, amount=100)
+    ask(db, "check_auto_top_up", account_id="a")
+    before = len(events(db))
+    given: dict[str, Any] = {"reason": "card_declined", "attempt": 0}
+    tell(db, "FAILED", payment_id="p", account_id="b", key="#auto-1", **given)
+    tell(db, "FAILED", payment_id="q", key="#auto-2", **given)
+    assert len(events(db)) == before
+
+
+def test_a_failure_of_nobodys_payment_is_not_told(db: Ledger) -> None:
+    assert tell(db, "FAILED", account_id=None, reason="x")["reason"] == "x"
+    assert db.execute("select from pgledger.events").fetchall() == []
 
 
 def test_a_failure_of_an_auto_top_up_that_is_not_there_is_nothing(db: Ledger) -> None:

@@ -23,6 +23,7 @@ from tests.support import (
     posted,
     refused,
     replayed,
+    traces,
 )
 
 EARLY = datetime(2026, 1, 1, tzinfo=UTC)
@@ -160,6 +161,35 @@ def test_what_is_told_again_changes_nothing(db: Ledger) -> None:
         again = refund(db, "re_1", 300, "SUCCEEDED", request_key="k", occurred_at=EARLY)
         assert again == first
     assert (everything(db), returns(db)) == before
+
+
+@pytest.mark.parametrize(
+    "known", ["nothing", "whose it is", "nothing of its price", "closed", "credited", "told later"]
+)
+def test_a_repeat_leaves_every_row_as_it_is(db: Ledger, known: str) -> None:
+    if known not in {"nothing", "whose it is", "told later"}:
+        pay(db, paid=None if known == "nothing of its price" else 1000)
+    if known == "closed":
+        ask(db, "spend", account_id="a", amount=100)
+        ask(db, "set_account_status", account_id="a", status="CLOSED")
+    given = {"account_id": "a"} if known == "whose it is" else {}
+    facts = [("re_1", "PENDING"), ("re_1", "SUCCEEDED"), ("re_2", "FAILED")]
+    facts += [("dp_1", "OPEN"), ("dp_1", "LOST")]
+
+    def tell(return_id: str, status: str) -> None:
+        if return_id == "dp_1":
+            dispute(db, return_id, 100, status, policy="FREEZE")
+        else:
+            refund(db, return_id, 300, status, **given)
+
+    for fact in facts:
+        tell(*fact)
+    if known == "told later":
+        pay(db)
+    before = traces(db)
+    for fact in (*facts, *reversed(facts)):
+        tell(*fact)
+    assert traces(db) == before
 
 
 def test_parts_are_rounded_down_together_and_all_money_is_all_credits(db: Ledger) -> None:
