@@ -9,7 +9,7 @@ declare
   v_left bigint := pgledger._original_left(asked.account_id, asked.seq);
 begin
   -- Nothing goes to a closed account; its balance must stay 0.
-  if exists (
+  if v_left > 0 and exists (
     select from pgledger.accounts a
     where a.account_id = asked.account_id and a.status <> 'CLOSED')
   then

@@ -238,13 +238,13 @@ def test_of_a_lot_no_more_than_is_available(db: Ledger) -> None:
     assert request(db, tolerance=49)["status"] == "PENDING"
 
 
-def test_of_a_lot_no_more_than_is_not_held(db: Ledger) -> None:
+def test_what_is_in_its_lot_is_unspent_though_as_much_is_held_on_credit(db: Ledger) -> None:
     ask(db, "open_account", account_id="a", min_balance=-50)
     ask(db, "hold", account_id="a", amount=50)
     paid_top_up(db, expires_at="2200-01-01")
-    assert request(db, key="r", tolerance=49)["status"] == "PENDING"
-    decide(db, "reject", "r")
-    assert request(db, key="s", tolerance=50)["status"] == "APPROVED"
+    assert request(db, key="r", tolerance=0)["status"] == "APPROVED"
+    assert available(db) == -50
+    assert in_order(db)
 
 
 def test_the_lot_of_another_account_is_another_matter(bought: Ledger) -> None:
