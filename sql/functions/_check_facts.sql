@@ -29,25 +29,28 @@ begin
     into v_where, v_given, v_rule
     from jsonb_array_elements(facts) with ordinality f (fact, place)
     cross join jsonb_each(f.fact) p (name, given)
-    left join (
-      select r.record, n.name, case
-        when n.name in ('amount', 'paid', 'refunded', 'attempt') then v_whole
-        when n.name = 'occurred_at' then v_instant
-        when n.name = 'status' then r.status
-        when n.name = 'policy' then '^"(FLAG|FREEZE|DEDUCT)"$'
+    left join (values
+      ('payment', '^"(PROCESSING|FAILED|SUCCEEDED)"$', ' payment_id status account_id key amount '
+        'paid currency refunded customer reason occurred_at attempt '),
+      ('refund', '^"(PENDING|SUCCEEDED|FAILED)"$', ' refund_id payment_id amount status '
+        'request_key account_id occurred_at '),
+      ('dispute', '^"(OPEN|LOST|WON)"$', ' dispute_id payment_id amount status policy reason '
+        'occurred_at '),
+      ('card_check', '', ' check_id account_id key amount customer payment_method '),
+      ('cancellation', '', ' account_id key reason ')
+    ) r (record, status, names)
+      on r.record = f.fact ->> 'record'
+        and strpos(p.name, ' ') = 0 and strpos(r.names, ' ' || p.name || ' ') > 0
+    cross join lateral (
+      select case when r.record is not null then p.name end as name, case
+        when r.record is null then null
+        when p.name in ('amount', 'paid', 'refunded', 'attempt') then v_whole
+        when p.name = 'occurred_at' then v_instant
+        when p.name = 'status' then r.status
+        when p.name = 'policy' then '^"(FLAG|FREEZE|DEDUCT)"$'
         else v_text end as pattern
-      from (values
-        ('payment', '^"(PROCESSING|FAILED|SUCCEEDED)"$', 'payment_id status account_id key amount '
-          'paid currency refunded customer reason occurred_at attempt'),
-        ('refund', '^"(PENDING|SUCCEEDED|FAILED)"$', 'refund_id payment_id amount status '
-          'request_key account_id occurred_at'),
-        ('dispute', '^"(OPEN|LOST|WON)"$', 'dispute_id payment_id amount status policy reason '
-          'occurred_at'),
-        ('card_check', '', 'check_id account_id key amount customer payment_method'),
-        ('cancellation', '', 'account_id key reason')
-      ) r (record, status, names)
-      cross join regexp_split_to_table(r.names, ' ') n (name)
-    ) e on e.record = f.fact ->> 'record' and e.name = p.name
+      offset 0
+    ) e
     where p.name <> 'record' and (e.name is null or (p.given <> 'null' and case
       when p.given::text !~ e.pattern then true
       when e.pattern = v_whole then
