@@ -426,6 +426,7 @@
 \ir functions/get_spending_cap.sql
 \ir functions/get_payment_event.sql
 \ir functions/list_payment_events.sql
+\ir functions/_payments_found.sql
 \ir functions/list_payments.sql
 
 -- The auditor.

@@ -21,20 +21,11 @@ begin
       (t.told).key, (t.told).amount, (t.told).paid, (t.told).paid_currency, (t.told).refunded,
       (t.told).disputed, (t.told).taken, (t.told).reason, (t.told).seq, (t.told).created_at,
       (t.told).updated_at
-    from (
-      select p as payment
-      from pgledger.payments p
-      where (list_payments.provider is null
-          or p.provider = list_payments.provider collate "default")
-        and (list_payments.account_id is null
-          or p.account_id = list_payments.account_id collate "default")
-        and p.created_at >= coalesce(list_payments.since, '-infinity')
-        and p.created_at < coalesce(list_payments.until, 'infinity')
-        and (list_payments.unmatched is not true or (p.status = 'SUCCEEDED' and p.seq is null))
-      order by p.created_at desc, p.provider collate "C", p.payment_id collate "C"
-      limit v_limit
-    ) found
-    cross join lateral (select pgledger._payment_told(found.payment) as told offset 0) t
+    from pgledger._payments_found(
+      list_payments.provider collate "default", list_payments.account_id collate "default",
+      coalesce(list_payments.since, '-infinity'), coalesce(list_payments.until, 'infinity'),
+      list_payments.unmatched is true, v_limit) p
+    cross join lateral (select pgledger._payment_told(p) as told offset 0) t
     order by (t.told).created_at desc, (t.told).provider collate "C",
       (t.told).payment_id collate "C";
 end;

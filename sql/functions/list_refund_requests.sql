@@ -1,3 +1,4 @@
+-- Planned for what is asked, as in _payments_found().
 create or replace function pgledger.list_refund_requests(
   status pgledger.refund_request_status default null,
   account_id text default null,
@@ -8,6 +9,7 @@ create or replace function pgledger.list_refund_requests(
 ) returns setof pgledger.refund_requests
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
 declare
   v_limit bigint := pgledger._checked_limit(list_refund_requests.limit_count);
