@@ -18,11 +18,6 @@ begin
     v_request.original_seq := asked.seq;
     perform pgledger._post_locked(v_request, v_hot);
   end if;
-
-  -- The provider may have refused because the money had left another way: that takes them again.
-  perform pgledger._settle_returns(p)
-  from pgledger.payments p
-  where p.provider = asked.provider and p.payment_id = asked.payment_id;
 end;
 $$;
 

@@ -17,8 +17,10 @@ begin
       union all
       select t.seq, t.original_seq
       from pgledger.transactions t
-      where t.account_id = payment.account_id and t.key = n.request_key
-        and t.original_seq = payment.seq
+      where t.account_id = payment.account_id and t.original_seq = payment.seq
+        and (t.key = n.request_key or exists (
+          select from pgledger.refund_requests q
+          where q.account_id = t.account_id and q.key = t.key and q.return_id = n.return_id))
         -- Not one whose credits went back because the provider had refused it.
         and pgledger._original_left(t.account_id, t.seq) > 0
     ) f

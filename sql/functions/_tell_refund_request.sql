@@ -13,9 +13,11 @@ begin
 
   update pgledger.refund_requests q
   set return_id = v_return.return_id, result = v_return.status, due_at = null
-  where q.account_id = payment.account_id and q.key = v_return.request_key
-    and q.original_seq = payment.seq and q.status = 'APPROVED'
-    and coalesce(q.return_id, v_return.return_id) = v_return.return_id;
+  where q.account_id = payment.account_id and q.original_seq = payment.seq
+    and q.status = 'APPROVED'
+    and (
+      q.return_id = v_return.return_id
+      or (q.return_id is null and q.key = v_return.request_key));
 end;
 $$;
 

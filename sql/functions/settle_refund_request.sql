@@ -40,6 +40,11 @@ begin
   if v_return is null then
     perform pgledger._give_refund_back(v_settled);
   end if;
+  -- The provider may have told of this refund before whose it is was known; or have refused because
+  -- the money had left another way, which takes the credits again.
+  perform pgledger._settle_returns(p, v_return)
+  from pgledger.payments p
+  where p.provider = v_settled.provider and p.payment_id = v_settled.payment_id;
   return v_settled;
 end;
 $$;

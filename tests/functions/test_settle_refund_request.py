@@ -192,3 +192,38 @@ def test_an_unknown_request_is_not_found(promised: Ledger) -> None:
 
 def test_without_a_refund_it_must_say_why(promised: Ledger) -> None:
     assert refused(promised, "22004", "settle_refund_request", account_id="a", key="r")
+
+
+def test_what_the_provider_tells_without_the_request_is_taken_once(promised: Ledger) -> None:
+    settle(promised, return_id="re_1", result="made by hand")
+    refunded_money(promised, "re_1", 400, "SUCCEEDED")
+    assert available(promised) == 60
+    assert the_request(promised)["result"] == "SUCCEEDED"
+    # Another one is another one's.
+    refunded_money(promised, "re_2", 100, "SUCCEEDED")
+    assert available(promised) == 50
+    refunded_money(promised, "re_1", 400, "FAILED")
+    assert available(promised) == 90
+    assert in_order(promised)
+
+
+def test_what_the_provider_told_before_is_given_back(promised: Ledger) -> None:
+    refunded_money(promised, "re_1", 400, "SUCCEEDED")
+    assert available(promised) == 20
+    settle(promised, return_id="re_1", result="made by hand")
+    assert available(promised) == 60
+    assert in_order(promised)
+
+
+def test_of_two_requests_for_one_payment_each_has_its_own(promised: Ledger) -> None:
+    approved(promised, "s", amount=10)
+    settle(promised, return_id="re_1", result="made by hand")
+    refunded_money(promised, "re_1", 400, "SUCCEEDED")
+    refunded_money(promised, "re_2", 100, "SUCCEEDED", request_key="s")
+    taken = promised.execute("select refund_seqs from pgledger.payment_returns order by return_id")
+    assert [row["refund_seqs"] for row in taken] == [[2], [3]]
+    assert available(promised) == 50
+    # Whatever else names the request: its money is that of the first.
+    refunded_money(promised, "re_3", 100, "SUCCEEDED", request_key="r")
+    assert the_request(promised)["return_id"] == "re_1"
+    assert in_order(promised)
