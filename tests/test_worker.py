@@ -1,5 +1,6 @@
 """The worker: what is due is charged once and credited once, whoever is killed where."""
 
+import select
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import pytest
 from psycopg.rows import DictRow
 from psycopg_pool import ConnectionPool
 
-from pgledger import Charge, Ledger
+from pgledger import Charge, Ledger, calls
 from pgledger.payments import (
     Charger,
     Declined,
@@ -26,6 +27,7 @@ from pgledger.payments import (
     RefundRefusedError,
     TopUpWorker,
 )
+from pgledger.payments.waiting import Waiting
 from tests.support import let_pass
 
 Db = psycopg.Connection[DictRow]
@@ -585,3 +587,78 @@ def test_a_refund_is_left_to_the_provider_that_took_the_money(ledger: Ledger) ->
     other = LocalProvider("other")
     worker = TopUpWorker(ledger, other, price=cents, refunder=other)
     assert worker.run_once() == {}
+
+
+def test_refunds_and_charges_together_are_no_more_than_are_begun(
+    db: Db, ledger: Ledger, provider: LocalProvider, approved: str
+) -> None:
+    run_low(ledger, "b")
+    troubled = TroubledRefunds(provider)
+    claimed: list[int] = []
+
+    def look(order: RefundOrder) -> Fact:
+        rows = db.execute("select from pgledger.charges where claims > 0 and due_at > now()")
+        claimed.append(len(rows.fetchall()))
+        return provider.refund(order)
+
+    troubled.trouble = look
+    worker = TopUpWorker(ledger, provider, price=cents, refunder=troubled, concurrency=1)
+    assert worker.run_once() == {"refunded": 1, "charged": 1}
+    assert claimed == [0]
+    assert approved
+
+
+class Late(Ledger):
+    """A ledger that something happens to right after nothing was found due."""
+
+    then: Callable[[], object] | None = None
+
+    def claim_top_ups(self, **given: Any) -> list[Charge]:  # noqa: ANN401 - handed on
+        found = self.run(calls.claim_top_ups(**given))
+        if not found and self.then is not None:
+            then, self.then = self.then, None
+            then()
+        return found
+
+
+def test_what_is_due_right_after_the_first_look_is_heard_of(
+    pool: ConnectionPool, ledger: Ledger, provider: LocalProvider, database_url: str
+) -> None:
+    late = Late(pool)
+    late.then = lambda: run_low(ledger, "a")
+    running = Running(late, provider, database_url)
+    running.begin()
+    try:
+        assert running.next().what == "charged"
+    finally:
+        running.end()
+
+
+def test_only_what_concerns_it_wakes_a_worker(db: Db, database_url: str) -> None:
+    waiting = Waiting(database_url, "top_up_requested")
+    waiting.open()
+    db.execute("notify pgledger_events, 'low_balance'")
+    assert not waiting.wait(timedelta(seconds=0.5))
+    db.execute("notify pgledger_events, 'low_balance'")
+    db.execute("notify pgledger_events, 'top_up_requested'")
+    assert waiting.wait(timedelta(seconds=SECONDS))
+    waiting.close()
+
+
+def test_an_idle_worker_ends_when_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    idle = threading.Event()
+    really = select.select
+
+    def noted(*given: Any) -> Any:  # noqa: ANN401 - handed on
+        idle.set()
+        return really(*given)
+
+    monkeypatch.setattr("pgledger.payments.waiting.select.select", noted)
+    waiting = Waiting(None, "top_up_requested")
+    # A daemon, since one that cannot be ended must not hold up the tests.
+    thread = threading.Thread(target=waiting.wait, args=(timedelta(hours=1),), daemon=True)
+    thread.start()
+    assert idle.wait(SECONDS)
+    waiting.stop()
+    thread.join(SECONDS)
+    assert not thread.is_alive()

@@ -1,3 +1,4 @@
+-- A top-up is above 0 in any case: that it is said names the index, without the holds.
 create or replace function pgledger.list_pending_top_ups(
   account_id text default null,
   before timestamptz default null,

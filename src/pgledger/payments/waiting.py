@@ -60,8 +60,8 @@ class Waiting:
             self._connection.close()
             self._connection = None
 
-    def wait(self, longest: timedelta) -> None:
-        """Return when there may be something to do."""
+    def wait(self, longest: timedelta) -> bool:
+        """Return whether there may be something to do, when it was told or the time is over."""
         until = time.monotonic() + longest.total_seconds()
         while not self.stopped and (left := until - time.monotonic()) > 0:
             self.open()
@@ -70,7 +70,8 @@ class Waiting:
                 watched.append(self._connection)
             select.select(watched, [], [], left)
             if self._told():
-                return
+                return True
+        return False
 
     def _told(self) -> bool:
         if self._connection is None:
