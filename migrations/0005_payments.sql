@@ -1746,11 +1746,11 @@ as $$
 begin
   -- The ledger's own keys of a payment begin with #<provider>-, those of others with these.
   if not coalesce(_checked_provider.provider ~ '^[a-z][a-z0-9_]{0,49}$', false)
-    or _checked_provider.provider in ('auto', 'excess', 'refill', 'revoke')
+    or _checked_provider.provider in ('auto', 'back', 'excess', 'refill', 'revoke')
   then
     perform pgledger._reject('provider', _checked_provider.provider,
       'A short name such as stripe: a lower-case letter, then up to 49 of them, digits and _; not '
-      'auto, excess, refill or revoke.');
+      'auto, back, excess, refill or revoke.');
   end if;
   return _checked_provider.provider;
 end;
@@ -1903,6 +1903,8 @@ as $$
 declare
   v_known numeric;
   v_rest bigint;
+  v_taken_by text;
+  v_kind pgledger.return_kind;
   v_now timestamptz := clock_timestamp();
 begin
   -- Those that failed as well: the sum was told while they had not.
@@ -1915,7 +1917,7 @@ begin
   update pgledger.payment_returns r
   set amount = v_rest, updated_at = v_now
   where r.provider = payment.provider and r.return_id = payment.payment_id
-    and r.amount <> v_rest;
+    and r.payment_id = payment.payment_id and r.amount <> v_rest;
   if v_rest > 0 then
     insert into pgledger.payment_returns
       (provider, return_id, payment_id, kind, amount, status, created_at, updated_at)
@@ -1923,6 +1925,16 @@ begin
       payment.provider, payment.payment_id, payment.payment_id, 'REFUND', v_rest, 'SUCCEEDED',
       v_now, v_now)
     on conflict (provider, return_id) do nothing;
+
+    -- A provider may number its refunds as it numbers its payments.
+    select r.payment_id, r.kind into strict v_taken_by, v_kind
+    from pgledger.payment_returns r
+    where r.provider = payment.provider and r.return_id = payment.payment_id;
+    if v_taken_by <> payment.payment_id then
+      perform pgledger._refuse(null, null, 'LG002', jsonb_build_object(
+        'recorded', jsonb_build_object('payment_id', v_taken_by, 'kind', v_kind),
+        'given', jsonb_build_object('payment_id', payment.payment_id, 'kind', 'REFUND')));
+    end if;
   end if;
 end;
 $$;
@@ -1948,22 +1960,27 @@ begin
     select distinct on (f.seq) f.seq, n.return_id
     from pgledger.payment_returns n
     cross join lateral (
-      select t.seq
+      select t.seq, t.original_seq
       from pgledger.transactions t
       where t.account_id = payment.account_id and t.external_id = n.return_id
         and t.amount < 0 and t.type not in ('REVERSAL', 'EXPIRY', 'TRANSFER')
       union all
-      select t.seq
+      select t.seq, t.original_seq
       from pgledger.transactions t
-      where t.account_id = payment.account_id and t.key = n.request_key
-        and t.original_seq = payment.seq
+      where t.account_id = payment.account_id and t.original_seq = payment.seq
+        and (t.key = n.request_key or exists (
+          select from pgledger.refund_requests q
+          where q.account_id = t.account_id and q.key = t.key and q.return_id = n.return_id))
         -- Not one whose credits went back because the provider had refused it.
         and pgledger._original_left(t.account_id, t.seq) > 0
     ) f
     where n.provider = payment.provider and n.payment_id = payment.payment_id
+      -- Nor for one of another payment: another provider may give the same ids.
       and not exists (
-        select from pgledger.payment_returns x
-        where x.provider = payment.provider and x.payment_id = payment.payment_id
+        select from pgledger.payments p
+        join pgledger.payment_returns x
+          on x.provider = p.provider and x.payment_id = p.payment_id
+        where p.account_id = payment.account_id and p.seq in (payment.seq, f.original_seq)
           and f.seq = any (x.refund_seqs))
     order by f.seq, not pgledger._is_in_effect(n.status, n.policy), n.return_id
   ) o
@@ -2315,9 +2332,11 @@ begin
 
   update pgledger.refund_requests q
   set return_id = v_return.return_id, result = v_return.status, due_at = null
-  where q.account_id = payment.account_id and q.key = v_return.request_key
-    and q.original_seq = payment.seq and q.status = 'APPROVED'
-    and coalesce(q.return_id, v_return.return_id) = v_return.return_id;
+  where q.account_id = payment.account_id and q.original_seq = payment.seq
+    and q.status = 'APPROVED'
+    and (
+      q.return_id = v_return.return_id
+      or (q.return_id is null and q.key = v_return.request_key));
 end;
 $$;
 
@@ -2507,6 +2526,7 @@ revoke all on function pgledger.record_dispute(
 
 -- functions/list_payment_returns.sql
 
+-- Planned for what is asked, as in _payments_found().
 create or replace function pgledger.list_payment_returns(
   provider text default null,
   payment_id text default null,
@@ -2515,23 +2535,34 @@ create or replace function pgledger.list_payment_returns(
   until timestamptz default null,
   limit_count bigint default 100
 ) returns setof pgledger.payment_return
-language sql stable security definer
+language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
-begin atomic
-  select r.provider, r.return_id, r.payment_id, r.kind, r.amount, p.paid_currency, r.status,
-    r.policy, r.request_key, p.account_id, r.taken, r.occurred_at, r.created_at, r.updated_at
-  from pgledger.payment_returns r
-  left join pgledger.payments p on p.provider = r.provider and p.payment_id = r.payment_id
-  where (list_payment_returns.provider is null or r.provider = list_payment_returns.provider)
-    and (list_payment_returns.payment_id is null
-      or r.payment_id = list_payment_returns.payment_id)
-    and (list_payment_returns.account_id is null
-      or p.account_id = pgledger._checked_account(list_payment_returns.account_id))
-    and r.created_at >= coalesce(list_payment_returns.since, '-infinity')
-    and r.created_at < coalesce(list_payment_returns.until, 'infinity')
-  order by r.created_at desc, r.provider collate "C", r.return_id collate "C"
-  limit pgledger._checked_limit(list_payment_returns.limit_count);
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  v_limit bigint := pgledger._checked_limit(list_payment_returns.limit_count);
+  v_provider text collate "default" := list_payment_returns.provider;
+  v_payment_id text collate "default" := list_payment_returns.payment_id;
+  v_account_id text collate "default" := list_payment_returns.account_id;
+begin
+  if v_account_id is not null then
+    perform pgledger._checked_account(v_account_id);
+  end if;
+
+  return query
+    select r.provider, r.return_id, r.payment_id, r.kind, r.amount, p.paid_currency, r.status,
+      r.policy, r.request_key, p.account_id, r.taken, r.occurred_at, r.created_at, r.updated_at
+    from pgledger.payment_returns r
+    left join pgledger.payments p on p.provider = r.provider and p.payment_id = r.payment_id
+    where (v_provider is null or r.provider = v_provider)
+      and (v_payment_id is null or r.payment_id = v_payment_id)
+      and (v_account_id is null or p.account_id = v_account_id)
+      and r.created_at >= coalesce(list_payment_returns.since, '-infinity')
+      and r.created_at < coalesce(list_payment_returns.until, 'infinity')
+    order by r.created_at desc, r.provider collate "C", r.return_id collate "C"
+    limit v_limit;
 end;
+$$;
 
 comment on function pgledger.list_payment_returns(
   text, text, text, timestamptz, timestamptz, bigint) is
@@ -3932,12 +3963,9 @@ begin
 
   if known.status = 'SUCCEEDED' then
     return v_merged;
-  elsif told.status = 'SUCCEEDED' then
-    v_merged.status := told.status;
-    v_merged.reason := null;
-    v_merged.occurred_at := coalesce(told.occurred_at, known.occurred_at);
-  elsif (coalesce(told.occurred_at, '-infinity'), told.status)
-    > (coalesce(known.occurred_at, '-infinity'), known.status)
+  elsif told.status = 'SUCCEEDED'
+    or (coalesce(told.occurred_at, '-infinity'), told.status)
+      > (coalesce(known.occurred_at, '-infinity'), known.status)
   then
     v_merged.status := told.status;
     v_merged.reason := case told.status when 'FAILED' then told.reason end;
@@ -3986,6 +4014,23 @@ comment on function pgledger._refuse_payment(pgledger.payments, text, jsonb) is
   'Raises what a payment is refused with: LG002, LG006 or LG007. Private.';
 
 revoke all on function pgledger._refuse_payment(pgledger.payments, text, jsonb) from public;
+
+-- functions/_matched_by_hand.sql
+
+create or replace function pgledger._matched_by_hand(payment pgledger.payments) returns boolean
+language sql stable
+begin atomic
+  select exists (
+    select from pgledger.audit_log l
+    where l.account_id = (payment).account_id and l.act = 'match_payment'
+      and l.arguments ->> 'provider' = (payment).provider
+      and l.arguments ->> 'payment_id' = (payment).payment_id);
+end;
+
+comment on function pgledger._matched_by_hand(pgledger.payments) is
+  'Whether a person said whose a payment is that was credited. Private.';
+
+revoke all on function pgledger._matched_by_hand(pgledger.payments) from public;
 
 -- functions/_post_payment.sql
 
@@ -4277,8 +4322,8 @@ begin
     end if;
   end if;
 
-  if (payment.seq, payment.account_id, payment.refunded, payment.paid)
-    is distinct from (known.seq, known.account_id, known.refunded, known.paid)
+  if (payment.seq, payment.refunded, payment.paid)
+    is distinct from (known.seq, known.refunded, known.paid)
   then
     perform pgledger._settle_returns(payment);
   end if;
@@ -4342,9 +4387,13 @@ begin
   if v_known.seq is not null
     and (v_told.account_id <> v_known.account_id or v_told.key <> v_known.key)
   then
-    perform pgledger._refuse_payment(v_known, 'LG002', jsonb_build_object(
-      'recorded', jsonb_build_object('account_id', v_known.account_id, 'key', v_known.key),
-      'given', jsonb_build_object('account_id', v_told.account_id, 'key', v_told.key)));
+    if not pgledger._matched_by_hand(v_known) then
+      perform pgledger._refuse_payment(v_known, 'LG002', jsonb_build_object(
+        'recorded', jsonb_build_object('account_id', v_known.account_id, 'key', v_known.key),
+        'given', jsonb_build_object('account_id', v_told.account_id, 'key', v_told.key)));
+    end if;
+    -- Who said otherwise knew what the provider tells, and it will tell it again with each refund.
+    v_told.key := null;
   end if;
 
   v_payment := pgledger._merged_payment(v_known, v_told);
@@ -4372,8 +4421,8 @@ comment on function pgledger.record_payment(
   'and is tried again with whatever is told next, or by match_payment. paid and refunded (the sum) '
   'are money, in the smallest unit of currency. Of FAILED and PROCESSING the later occurred_at '
   'holds; SUCCEEDED is final. attempt is that of an auto-top-up which FAILED: how often it was '
-  'declined before. Refuses with LG002 (credited to another account or key), 22003, 22023 and '
-  '22004.';
+  'declined before. Refuses with LG002 (credited to another account or key, unless match_payment '
+  'said so), 22003, 22023 and 22004.';
 
 revoke all on function pgledger.record_payment(
   text, text, pgledger.payment_status, text, text, bigint, bigint, text, bigint, text, text,
@@ -4475,7 +4524,6 @@ begin
 
   v_payment := v_known;
   v_payment.account_id := v_told.account_id;
-  v_payment.amount := coalesce(v_told.amount, v_known.amount);
   v_payment.key := coalesce(v_told.key, pgledger._key_to_match(v_known, v_told.account_id));
   v_payment := pgledger._credit_payment(v_payment, v_told.amount, true);
   v_answer := pgledger._keep_payment(v_known, v_payment);
@@ -4820,25 +4868,28 @@ begin
     into v_where, v_given, v_rule
     from jsonb_array_elements(facts) with ordinality f (fact, place)
     cross join jsonb_each(f.fact) p (name, given)
-    left join (
-      select r.record, n.name, case
-        when n.name in ('amount', 'paid', 'refunded', 'attempt') then v_whole
-        when n.name = 'occurred_at' then v_instant
-        when n.name = 'status' then r.status
-        when n.name = 'policy' then '^"(FLAG|FREEZE|DEDUCT)"$'
+    left join (values
+      ('payment', '^"(PROCESSING|FAILED|SUCCEEDED)"$', ' payment_id status account_id key amount '
+        'paid currency refunded customer reason occurred_at attempt '),
+      ('refund', '^"(PENDING|SUCCEEDED|FAILED)"$', ' refund_id payment_id amount status '
+        'request_key account_id occurred_at '),
+      ('dispute', '^"(OPEN|LOST|WON)"$', ' dispute_id payment_id amount status policy reason '
+        'occurred_at '),
+      ('card_check', '', ' check_id account_id key amount customer payment_method '),
+      ('cancellation', '', ' account_id key reason ')
+    ) r (record, status, names)
+      on r.record = f.fact ->> 'record'
+        and strpos(p.name, ' ') = 0 and strpos(r.names, ' ' || p.name || ' ') > 0
+    cross join lateral (
+      select case when r.record is not null then p.name end as name, case
+        when r.record is null then null
+        when p.name in ('amount', 'paid', 'refunded', 'attempt') then v_whole
+        when p.name = 'occurred_at' then v_instant
+        when p.name = 'status' then r.status
+        when p.name = 'policy' then '^"(FLAG|FREEZE|DEDUCT)"$'
         else v_text end as pattern
-      from (values
-        ('payment', '^"(PROCESSING|FAILED|SUCCEEDED)"$', 'payment_id status account_id key amount '
-          'paid currency refunded customer reason occurred_at attempt'),
-        ('refund', '^"(PENDING|SUCCEEDED|FAILED)"$', 'refund_id payment_id amount status '
-          'request_key account_id occurred_at'),
-        ('dispute', '^"(OPEN|LOST|WON)"$', 'dispute_id payment_id amount status policy reason '
-          'occurred_at'),
-        ('card_check', '', 'check_id account_id key amount customer payment_method'),
-        ('cancellation', '', 'account_id key reason')
-      ) r (record, status, names)
-      cross join regexp_split_to_table(r.names, ' ') n (name)
-    ) e on e.record = f.fact ->> 'record' and e.name = p.name
+      offset 0
+    ) e
     where p.name <> 'record' and (e.name is null or (p.given <> 'null' and case
       when p.given::text !~ e.pattern then true
       when e.pattern = v_whole then
@@ -5307,7 +5358,7 @@ language plpgsql
 as $$
 #variable_conflict use_column
 declare
-  v_hot pgledger.balances := pgledger._settle_due(pgledger._lock_balance(asked.account_id));
+  v_hot pgledger.balances := pgledger._lock_balance(asked.account_id);
   v_request pgledger._request;
   v_payment pgledger.payments;
   v_money bigint;
@@ -5363,8 +5414,8 @@ begin
   from pgledger.lots l
   where l.account_id = asked.account_id and l.seq = asked.original_seq;
   if v_lot.seq is not null then
-    v_unspent := least(
-      v_unspent, case when hot.head_lot = v_lot.seq then hot.head_left else v_lot.remaining end);
+    v_unspent :=
+      case when hot.head_lot = v_lot.seq then hot.head_left else v_lot.remaining end;
   end if;
 
   return asked.amount - v_unspent <= _is_unspent.tolerance
@@ -5376,7 +5427,7 @@ begin
       select from pgledger.payments p
       join pgledger.payment_returns r on r.provider = p.provider and r.payment_id = p.payment_id
       where p.account_id = asked.account_id and p.seq = asked.original_seq
-        and r.kind = 'DISPUTE' and r.status = 'OPEN');
+        and r.status = 'OPEN');
 end;
 $$;
 
@@ -5647,7 +5698,7 @@ comment on function pgledger.request_refund(text, text, bigint, text, text, bigi
   'Asks that the money of a TOP_UP be given back: of amount > 0 of its credits, minor units, or of '
   'all that is left of it. Moves nothing, until approve_refund takes the credits. With a tolerance '
   'it is approved at once where all but so many of them are not spent: the credits are available, '
-  'and yet in their lot where they formed one; never on a frozen account, nor while the payment is '
+  'or yet in their lot where they formed one; never on a frozen account, nor while the payment is '
   'disputed. key becomes that of the REFUND, #<uuid> when not given. One top-up has one open '
   'request: another is LG002 with its key in the detail. reason: 1 to 1000 characters, in the '
   'payer''s words. actor is who asks; what was approved at once is kept in the audit log. A repeat '
@@ -5782,7 +5833,9 @@ declare
   v_due record;
   v_claimed pgledger.refund_requests;
 begin
-  perform pgledger._check_label('provider', v_provider);
+  if v_provider is not null then
+    perform pgledger._checked_provider(v_provider);
+  end if;
   for v_due in
     select q.account_id, q.key
     from pgledger.refund_requests q
@@ -5822,9 +5875,8 @@ language plpgsql
 as $$
 #variable_conflict use_column
 declare
-  v_hot pgledger.balances := pgledger._settle_due(pgledger._lock_balance(asked.account_id));
+  v_hot pgledger.balances := pgledger._lock_balance(asked.account_id);
   v_request pgledger._request;
-  v_payment pgledger.payments;
   v_left bigint := pgledger._original_left(asked.account_id, asked.seq);
 begin
   -- Nothing goes to a closed account; its balance must stay 0.
@@ -5836,14 +5888,6 @@ begin
       asked.account_id, v_left, 'REVERSAL', '#back-' || asked.seq, 'FORCE', null, null, true, null);
     v_request.original_seq := asked.seq;
     perform pgledger._post_locked(v_request, v_hot);
-  end if;
-
-  -- The provider may have refused because the money had left another way: that takes them again.
-  select p.* into v_payment
-  from pgledger.payments p
-  where p.provider = asked.provider and p.payment_id = asked.payment_id;
-  if found then
-    perform pgledger._settle_returns(v_payment);
   end if;
 end;
 $$;
@@ -5898,6 +5942,11 @@ begin
   if v_return is null then
     perform pgledger._give_refund_back(v_settled);
   end if;
+  -- The provider may have told of this refund before whose it is was known; or have refused because
+  -- the money had left another way, which takes the credits again.
+  perform pgledger._settle_returns(p, v_return)
+  from pgledger.payments p
+  where p.provider = v_settled.provider and p.payment_id = v_settled.payment_id;
   return v_settled;
 end;
 $$;
@@ -6006,6 +6055,7 @@ revoke all on function
 
 -- functions/list_refund_requests.sql
 
+-- Planned for what is asked, as in _payments_found().
 create or replace function pgledger.list_refund_requests(
   status pgledger.refund_request_status default null,
   account_id text default null,
@@ -6016,6 +6066,7 @@ create or replace function pgledger.list_refund_requests(
 ) returns setof pgledger.refund_requests
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
 declare
   v_limit bigint := pgledger._checked_limit(list_refund_requests.limit_count);
@@ -6079,24 +6130,32 @@ revoke all on function pgledger.get_payment_event(text, text) from public;
 
 -- functions/list_payment_events.sql
 
+-- Planned for what is asked, as in _payments_found().
 create or replace function pgledger.list_payment_events(
   status pgledger.payment_event_status default null,
   provider text default null,
   limit_count bigint default 100,
   before timestamptz default null
 ) returns setof pgledger.payment_event
-language sql stable security definer
+language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
-begin atomic
-  select e.provider, e.event_id, e.type, e.status, e.attempts, e.error, e.result, e.occurred_at,
-    e.received_at, e.processed_at, false
-  from pgledger.payment_events e
-  where (list_payment_events.status is null or e.status = list_payment_events.status)
-    and (list_payment_events.provider is null or e.provider = list_payment_events.provider)
-    and e.received_at < coalesce(list_payment_events.before, 'infinity')
-  order by e.received_at desc, e.provider collate "C", e.event_id collate "C"
-  limit pgledger._checked_limit(list_payment_events.limit_count);
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  v_limit bigint := pgledger._checked_limit(list_payment_events.limit_count);
+  v_provider text collate "default" := list_payment_events.provider;
+begin
+  return query
+    select e.provider, e.event_id, e.type, e.status, e.attempts, e.error, e.result, e.occurred_at,
+      e.received_at, e.processed_at, false
+    from pgledger.payment_events e
+    where (list_payment_events.status is null or e.status = list_payment_events.status)
+      and (v_provider is null or e.provider = v_provider)
+      and e.received_at < coalesce(list_payment_events.before, 'infinity')
+    order by e.received_at desc, e.provider collate "C", e.event_id collate "C"
+    limit v_limit;
 end;
+$$;
 
 comment on function pgledger.list_payment_events(
   pgledger.payment_event_status, text, bigint, timestamptz) is
@@ -6106,6 +6165,42 @@ comment on function pgledger.list_payment_events(
 
 revoke all on function pgledger.list_payment_events(
   pgledger.payment_event_status, text, bigint, timestamptz) from public;
+
+-- functions/_payments_found.sql
+
+-- Planned for what is asked each time: a plan for all that might be asked reads all payments to
+-- find the few that are unmatched, or an account's.
+create or replace function pgledger._payments_found(
+  provider text,
+  account_id text,
+  since timestamptz,
+  until timestamptz,
+  unmatched boolean,
+  limit_count bigint
+) returns setof pgledger.payments
+language plpgsql stable
+set plan_cache_mode = force_custom_plan
+as $$
+begin
+  return query
+    select p.*
+    from pgledger.payments p
+    where (_payments_found.provider is null or p.provider = _payments_found.provider)
+      and (_payments_found.account_id is null or p.account_id = _payments_found.account_id)
+      and p.created_at >= _payments_found.since
+      and p.created_at < _payments_found.until
+      and (not _payments_found.unmatched or (p.status = 'SUCCEEDED' and p.seq is null))
+    order by p.created_at desc, p.provider collate "C", p.payment_id collate "C"
+    limit _payments_found.limit_count;
+end;
+$$;
+
+comment on function pgledger._payments_found(
+  text, text, timestamptz, timestamptz, boolean, bigint) is
+  'The payments that list_payments lists, newest first. Private.';
+
+revoke all on function pgledger._payments_found(
+  text, text, timestamptz, timestamptz, boolean, bigint) from public;
 
 -- functions/list_payments.sql
 
@@ -6132,20 +6227,11 @@ begin
       (t.told).key, (t.told).amount, (t.told).paid, (t.told).paid_currency, (t.told).refunded,
       (t.told).disputed, (t.told).taken, (t.told).reason, (t.told).seq, (t.told).created_at,
       (t.told).updated_at
-    from (
-      select p as payment
-      from pgledger.payments p
-      where (list_payments.provider is null
-          or p.provider = list_payments.provider collate "default")
-        and (list_payments.account_id is null
-          or p.account_id = list_payments.account_id collate "default")
-        and p.created_at >= coalesce(list_payments.since, '-infinity')
-        and p.created_at < coalesce(list_payments.until, 'infinity')
-        and (list_payments.unmatched is not true or (p.status = 'SUCCEEDED' and p.seq is null))
-      order by p.created_at desc, p.provider collate "C", p.payment_id collate "C"
-      limit v_limit
-    ) found
-    cross join lateral (select pgledger._payment_told(found.payment) as told offset 0) t
+    from pgledger._payments_found(
+      list_payments.provider collate "default", list_payments.account_id collate "default",
+      coalesce(list_payments.since, '-infinity'), coalesce(list_payments.until, 'infinity'),
+      list_payments.unmatched is true, v_limit) p
+    cross join lateral (select pgledger._payment_told(p) as told offset 0) t
     order by (t.told).created_at desc, (t.told).provider collate "C",
       (t.told).payment_id collate "C";
 end;
