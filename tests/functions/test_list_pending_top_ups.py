@@ -45,3 +45,12 @@ def test_it_is_of_what_was_announced_before_an_instant(announced: Ledger) -> Non
     (checkout, auto) = ask_all(announced, "list_pending_top_ups")
     assert listed(announced, before=auto["created_at"]) == [("a", "open")]
     assert listed(announced, before=checkout["created_at"]) == []
+
+
+def test_it_keeps_the_order_however_the_rows_are_put_together(db: Ledger) -> None:
+    db.execute("set enable_nestloop = off")
+    db.execute("set enable_mergejoin = off")
+    keys = [f"order-{number}" for number in range(50)]
+    for key in keys:
+        ask(db, "create_top_up", account_id="a", amount=100, key=key)
+    assert [key for _, key in listed(db)] == keys
