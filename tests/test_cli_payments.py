@@ -157,7 +157,8 @@ def test_a_worker_without_a_key_of_stripe_says_where_it_looks(
     assert "test mode" in told
     assert "sk_live" not in told
     monkeypatch.setenv("STRIPE_API_KEY", "sk_test_secret")
-    assert "test mode" in failed(run(*words), 2)
+    told = failed(run(*words), 2)
+    assert told == "error: a key of test mode\nhint: give --test-mode where that is meant\n"
     monkeypatch.setenv("STRIPE_API_BASE", "http://localhost:1")
     assert "--test-mode" in failed(run(*words), 2)
 
@@ -168,7 +169,7 @@ def test_a_worker_without_a_database_says_so_at_once(run: Run) -> None:
 
 
 def test_events_are_listed_with_why_they_failed(run: Run, ledger: Ledger) -> None:
-    assert run("events", "list").stdout == "no events\n"
+    assert run("events", "list").stdout == "no events of payment providers\n"
     assert json.loads(run("events", "list", "--json").stdout) == []
     ledger.record_payment_event("stripe", "evt_1", "invoice.paid", '{"name": "Ada"}')
     ledger.process_payment_event("stripe", "evt_1", [])
@@ -289,8 +290,10 @@ def test_a_payment_is_given_to_whom_it_belongs(run: Run, ledger: Ledger, db: Db)
     told = run("payments", "match", "pi_1", "a", "--amount", "500", "--actor", "me").stdout
     assert told == "credited 500 to a for pi_1\nseq 1, key #stripe-pi_1\n"
     assert run("payments", "match", "pi_1", "a", "--amount", "500").stdout == told
-    assert "idempotency conflict" in failed(run("payments", "match", "pi_1", "b"), 1)
-    assert failed(run("payments", "match", "pi_9", "a"), 1)
+    refused = failed(run("payments", "match", "pi_1", "b"), 1)
+    assert "idempotency conflict: pi_1 has recorded account_id a where b is given\n" in refused
+    unknown = failed(run("payments", "match", "pi_9", "a"), 1)
+    assert "payment not found: stripe has told of no pi_9\n" in unknown
     (row, *_) = db.execute("select act, actor from pgledger.audit_log").fetchall()
     assert row == {"act": "match_payment", "actor": "me"}
 
@@ -309,7 +312,8 @@ def test_a_top_up_is_announced_within_limits(run: Run) -> None:
     words = ("top-ups", "create", "a", "500", "--key", "order-1", *cost)
     first = run(*words).stdout
     assert re.sub("pgledger-[0-9a-f]{64}", "pgledger-x", first) == (
-        "announced 500 to a for 1000 usd\nkey order-1\nidempotency key pgledger-x\n"
+        "announced 500 to a for 1000 usd, in its smallest unit\n"
+        "key order-1\nidempotency key pgledger-x\n"
         "once paid: pgledger enable a order-1\n"
     )
     assert run(*words).stdout == (

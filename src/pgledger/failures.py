@@ -139,6 +139,8 @@ def _refusal(error: LedgerError) -> str:
         phrase = phrase.replace("} available", "} available, may go down to {floor}")
     if error.sqlstate == "LG006" and values["original_key"]:
         values["key"] = values["original_key"]
+    if error.sqlstate == "LG006" and values["payment_id"]:
+        phrase = "{provider} has told of no {payment_id}"
     if error.sqlstate == "LG009" and values["requested"] is None:
         phrase = phrase.removeprefix("{requested} asked for, ")
     if error.sqlstate == "LG011" and values["unit"]:
@@ -149,7 +151,9 @@ def _refusal(error: LedgerError) -> str:
     if error.sqlstate == "LG002":
         recorded, given = error.details["recorded"], error.details["given"]
         differing = list(_differing(recorded, given))
-        values["account_id"] = values["account_id"] or f"plan {values['plan']}"
+        values["account_id"] = (
+            values["account_id"] or values["payment_id"] or f"plan {values['plan']}"
+        )
         values["differing"] = ", ".join(differing) or f"it as {recorded.get('status')}"
     return f"{error.message}: {phrase.format_map(values)}"
 

@@ -215,6 +215,7 @@ class Instant(click.ParamType[datetime]):
     """An instant in ISO 8601 with its time zone."""
 
     name = "instant"
+    expected = "an instant in ISO 8601, such as 2030-01-31T12:00Z"
 
     def convert(
         self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
@@ -225,11 +226,7 @@ class Instant(click.ParamType[datetime]):
         try:
             read = datetime.fromisoformat(value)
         except ValueError:
-            self.fail(
-                f"{shorten(value)} is not an instant in ISO 8601, such as 2030-01-31T12:00Z",
-                param,
-                ctx,
-            )
+            self.fail(f"{shorten(value)} is not {self.expected}", param, ctx)
         if read.tzinfo is None:
             self.fail(
                 f"{shorten(value)} has no time zone: add Z for UTC, or an offset such as +02:00",
@@ -246,6 +243,7 @@ class When(Instant):
     """An instant with its time zone, or how long it is until then: ``14d``."""
 
     name = "when"
+    expected = f"a length of time, such as 14d, or {Instant.expected}"
 
     def convert(
         self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None

@@ -174,9 +174,11 @@ def auto_top_up() -> None:
     help="Ask for a top-up that somebody collects (INTENT, the default), or post it (INSTANT).",
 )
 @click.option("--disabled", is_flag=True, help="Keep the settings, but do not top up.")
-@click.option("--daily-count", type=AMOUNT, help="At most so many a day of UTC.")
+@click.option("--daily-count", type=AMOUNT, metavar="COUNT", help="At most so many a day of UTC.")
 @click.option("--daily-amount", type=AMOUNT, help="At most so much a day.")
-@click.option("--monthly-count", type=AMOUNT, help="At most so many a calendar month.")
+@click.option(
+    "--monthly-count", type=AMOUNT, metavar="COUNT", help="At most so many a calendar month."
+)
 @click.option("--monthly-amount", type=AMOUNT, help="At most so much a calendar month.")
 @actor_option
 @click.pass_obj

@@ -84,7 +84,7 @@ def list_payment_events(
         "error": (False, lambda row: (row.error or {}).get("message")),
     }
     if not found:
-        say("no events")
+        say("no events of payment providers")
         return
     say_columns(columns, found)
     if failed := sum(row.status == "FAILED" for row in found):

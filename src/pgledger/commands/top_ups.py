@@ -70,7 +70,9 @@ def create(
     if session.json:
         say_json(charge)
         return
-    cost = "" if charge.price is None else f" for {charge.price} {charge.price_currency}"
+    cost = ""
+    if charge.price is not None:
+        cost = f" for {charge.price} {charge.price_currency}, in its smallest unit"
     if charge.replayed:
         say(f"announced before, now {charge.status}: this is a repeat and changed nothing")
     say(
@@ -102,7 +104,7 @@ def show(session: Session, account: str | None) -> None:
 @click.option("--minimum", type=AMOUNT, help="The least of one top-up.")
 @click.option("--multiple-of", type=AMOUNT, help="One top-up is a multiple of this.")
 @click.option("--maximum", type=AMOUNT, help="The most of one top-up.")
-@click.option("--daily-count", type=AMOUNT, help="At most so many a day of UTC.")
+@click.option("--daily-count", type=AMOUNT, metavar="COUNT", help="At most so many a day of UTC.")
 @click.option("--daily-amount", type=AMOUNT, help="At most so much a day of UTC.")
 @actor_option
 @click.pass_obj

@@ -53,6 +53,10 @@ def stripe_provider(*, test_mode: bool) -> "StripeProvider":
             Exit.USAGE,
             hint="a restricted key (rk_...) of your account's dashboard is enough",
         )
+    if not test_mode and key.startswith(("sk_test_", "rk_test_")):
+        raise CommandError(
+            "a key of test mode", Exit.USAGE, hint="give --test-mode where that is meant"
+        )
     address = os.environ.get("STRIPE_API_BASE")
     if address and not test_mode:
         raise CommandError("STRIPE_API_BASE needs --test-mode", Exit.USAGE)
@@ -85,7 +89,8 @@ def asking_stripe() -> Iterator[None]:
     "--provider",
     type=click.Choice(["stripe", "local"]),
     required=True,
-    help="Who charges. local only plays it: no money moves.",
+    help="Who charges. local only plays it: no money moves, and what it "
+    "charged is forgotten when it ends.",
 )
 @click.option(
     "--price-per-credit",
