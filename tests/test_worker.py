@@ -248,6 +248,45 @@ def test_a_claim_that_nobody_settled_is_found_when_its_lease_is_over(
     assert ledger.get_credits("a") == 530
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+def test_what_was_claimed_but_never_charged_is_not_charged_once_nobody_wants_it(
+    db: Db, ledger: Ledger, provider: LocalProvider, *, frozen: bool
+) -> None:
+    run_low(ledger, "a")
+    (claimed,) = ledger.claim_top_ups()
+    assert claimed.is_wanted
+    if frozen:
+        ledger.set_account_status("a", "FROZEN")
+    else:
+        ledger.set_auto_top_up("a", 50, 500, enabled=False)
+    let_pass(db, "5 minutes")
+    assert TopUpWorker(ledger, provider, price=cents).run_once() == {"declined": 1}
+    let_pass(db, "1 day")
+    assert TopUpWorker(ledger, provider, price=cents).run_once() == {}
+    assert provider.charged() == {}
+    if frozen:
+        # It was not the card's fault: once the account is open again, it is charged.
+        ledger.set_account_status("a", "OPEN")
+        assert TopUpWorker(ledger, provider, price=cents).run_once() == {"charged": 1}
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_what_was_charged_is_credited_though_nobody_wants_it_any_more(
+    db: Db, ledger: Ledger, provider: LocalProvider, *, frozen: bool
+) -> None:
+    run_low(ledger, "a")
+    (claimed,) = ledger.claim_top_ups()
+    provider.charge(claimed, cents(claimed))
+    if frozen:
+        ledger.set_account_status("a", "FROZEN")
+    else:
+        ledger.set_auto_top_up("a", 50, 500, enabled=False)
+    let_pass(db, "5 minutes")
+    assert TopUpWorker(ledger, provider, price=cents).run_once() == {"charged": 1}
+    assert provider.charged() == {"a": [Money(1000, "usd")]}
+    assert ledger.get_balance("a").balance == 530
+
+
 def test_a_decline_that_nobody_counted_is_counted_once(
     db: Db, ledger: Ledger, provider: LocalProvider
 ) -> None:

@@ -33,8 +33,18 @@ begin
       money = v_money, money_currency = v_payment.paid_currency,
       result = case when v_money = 0 then 'nothing to give back' end,
       due_at = case when v_money > 0 then v_posted.created_at end
-  where q.account_id = asked.account_id and q.key = asked.key
-  returning q.* into strict v_decided;
+  where q.account_id = asked.account_id and q.key = asked.key;
+
+  -- The provider may have told of the very refund already, as after a restore from a backup: then
+  -- its money is gone, and what it took gives way to what the request takes.
+  perform pgledger._settle_returns(v_payment, r.return_id),
+    pgledger._tell_refund_request(v_payment, r.return_id)
+  from pgledger.payment_returns r
+  where r.provider = v_payment.provider and r.payment_id = v_payment.payment_id
+    and r.request_key = asked.key;
+  select q.* into strict v_decided
+  from pgledger.refund_requests q
+  where q.account_id = asked.account_id and q.key = asked.key;
   return v_decided;
 end;
 $$;

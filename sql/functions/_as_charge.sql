@@ -20,6 +20,14 @@ begin
   v_answer.customer := pgledger._latest_identifier(pending.account_id, 'CUSTOMER');
   v_answer.payment_method := pgledger._latest_identifier(pending.account_id, 'PAYMENT_METHOD');
   v_answer.created_at := pending.created_at;
+  v_answer.is_wanted := pending.status = 'PENDING' and (
+    charge.key is null
+    or exists (
+      select from pgledger.accounts a
+      where a.account_id = pending.account_id and a.status = 'OPEN')
+    and exists (
+      select from pgledger.auto_top_ups s
+      where s.account_id = pending.account_id and s.waiting_for = pending.key));
   return v_answer;
 end;
 $$;

@@ -44,7 +44,8 @@ comment on function pgledger.claim_top_ups(bigint, interval) is
   'enable_transaction, decline_top_up, defer_top_up. Where claims is above 1 somebody may have '
   'charged it before and not come to tell: ask the provider first. The idempotency_key changes '
   'only with a decline, so one attempt is charged once, however often it is claimed. None of a '
-  'frozen account, unless it was claimed before. Takes no lock on a balance and waits for nobody. '
-  'Refuses with 22023 and 22004.';
+  'frozen account, unless it was claimed before; then, and where the settings have changed since, '
+  'is_wanted is false: find what was charged, and charge nothing. Takes no lock on a balance and '
+  'waits for nobody. Refuses with 22023 and 22004.';
 
 revoke all on function pgledger.claim_top_ups(bigint, interval) from public;

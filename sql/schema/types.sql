@@ -231,7 +231,8 @@ begin
       customer text,
       payment_method text,
       due_at timestamptz,
-      created_at timestamptz
+      created_at timestamptz,
+      is_wanted boolean
     );
   end if;
 
@@ -523,6 +524,9 @@ comment on column pgledger.charge.claims is
   'before.';
 comment on column pgledger.charge.idempotency_key is
   'What the provider must know the charge by: the same for the same account, key and attempt.';
+comment on column pgledger.charge.is_wanted is
+  'Whether it may still be charged. Where not, the account was frozen or its auto-top-up changed: '
+  'what was charged before is to be found, and nothing is to be charged.';
 comment on column pgledger.charge.customer is
   'The CUSTOMER that is linked to the account, the latest of several; else null.';
 comment on column pgledger.charge.payment_method is

@@ -476,7 +476,8 @@ class Charge:
     auto-top-up, which the worker prices. ``attempt`` counts the declines before, ``claims`` how
     often this attempt was claimed: above 1 it may have been charged before. ``idempotency_key`` is
     what the provider must know it by. ``due_at`` is when it may be claimed again; None for a
-    checkout, and where nothing is left to do.
+    checkout, and where nothing is left to do. Where it is not ``is_wanted`` any more, what was
+    charged before is to be found, and nothing is to be charged.
     """
 
     account_id: str
@@ -494,6 +495,7 @@ class Charge:
     payment_method: str | None
     created_at: datetime
     due_at: datetime | None = None
+    is_wanted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

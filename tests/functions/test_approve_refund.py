@@ -238,6 +238,32 @@ def test_a_refund_for_no_request_or_an_open_one_changes_none(asked: Ledger) -> N
     assert in_order(asked)
 
 
+@pytest.mark.parametrize("amount", [50, 40])
+def test_a_refund_that_the_provider_made_before_the_approval_is_the_one(
+    db: Ledger, amount: int
+) -> None:
+    paid_top_up(db)
+    request(db, key="r", amount=amount)
+    refunded_money(db, "re_1", 500, "SUCCEEDED", request_key="r")
+    row = decide(db, "approve", "r")
+    assert (row["return_id"], row["result"], row["due_at"]) == ("re_1", "SUCCEEDED", None)
+    assert ask_all(db, "claim_refunds") == []
+    assert available(db) == 100 - amount
+    before = everything(db)
+    refunded_money(db, "re_1", 500, "SUCCEEDED", request_key="r")
+    assert everything(db) == before
+    assert in_order(db)
+
+
+def test_what_was_refunded_under_the_key_of_another_request_is_not_its_own(db: Ledger) -> None:
+    paid_top_up(db)
+    request(db, key="r", amount=50)
+    refunded_money(db, "re_1", 500, "SUCCEEDED", request_key="s")
+    row = decide(db, "approve", "r")
+    assert (row["return_id"], row["due_at"]) == (None, row["decided_at"])
+    assert available(db) == 0
+
+
 def test_a_refund_of_another_payment_is_not_that_of_the_request(asked: Ledger) -> None:
     paid_top_up(asked, "second", payment_id="pi_2")
     decide(asked, "approve", "r")

@@ -37,6 +37,7 @@ def test_an_intent_is_to_be_charged_from_the_moment_it_is_recorded(db: Ledger) -
         "idempotency_key": f"pgledger-{hashlib.sha256(told).hexdigest()}",
         "customer": None,
         "payment_method": None,
+        "is_wanted": True,
     }
     assert in_order(db)
 

@@ -64,6 +64,7 @@ def test_it_announces_a_payment_and_moves_nothing(db: Ledger) -> None:
         "customer": None,
         "payment_method": None,
         "due_at": None,
+        "is_wanted": True,
     }
     assert (intent["type"], intent["amount"], intent["status"]) == ("TOP_UP", 100, "PENDING")
     assert intent["metadata"] == {"via": "web", "price": 999, "price_currency": "usd"}
@@ -109,7 +110,7 @@ def test_a_repeat_tells_what_became_of_the_first(db: Ledger) -> None:
     ask(db, "cancel_transaction", account_id="a", key="k")
     assert repeated(db, **PRICED)["status"] == "CANCELLED"
     ask(db, "enable_transaction", account_id="a", key="k", external_id="late")
-    assert repeated(db, **PRICED) == again | {"status": "POSTED"}
+    assert repeated(db, **PRICED) == again | {"status": "POSTED", "is_wanted": False}
     assert in_order(db)
 
 

@@ -187,8 +187,10 @@ class TopUpWorker:
         try:
             # One that may have been charged before is asked after, whatever it would cost now.
             outcome = self._charger.find(charge) if charge.claims > 1 else None
-            if outcome is None:
+            if outcome is None and charge.is_wanted:
                 outcome = self._charger.charge(charge, self._price(charge))
+            elif outcome is None:
+                outcome = Declined("not_wanted_any_more")
             return self._settle(charge, outcome, done)
         except ProviderUnavailableError as error:
             # Sooner than the lease would; where the ledger cannot be told, the lease does.
