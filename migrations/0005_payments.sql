@@ -135,7 +135,8 @@ begin
       customer text,
       payment_method text,
       due_at timestamptz,
-      created_at timestamptz
+      created_at timestamptz,
+      is_wanted boolean
     );
   end if;
 
@@ -256,6 +257,9 @@ comment on column pgledger.charge.claims is
   'before.';
 comment on column pgledger.charge.idempotency_key is
   'What the provider must know the charge by: the same for the same account, key and attempt.';
+comment on column pgledger.charge.is_wanted is
+  'Whether it may still be charged. Where not, the account was frozen or its auto-top-up changed: '
+  'what was charged before is to be found, and nothing is to be charged.';
 comment on column pgledger.charge.customer is
   'The CUSTOMER that is linked to the account, the latest of several; else null.';
 comment on column pgledger.charge.payment_method is
@@ -3128,6 +3132,14 @@ begin
   v_answer.customer := pgledger._latest_identifier(pending.account_id, 'CUSTOMER');
   v_answer.payment_method := pgledger._latest_identifier(pending.account_id, 'PAYMENT_METHOD');
   v_answer.created_at := pending.created_at;
+  v_answer.is_wanted := pending.status = 'PENDING' and (
+    charge.key is null
+    or exists (
+      select from pgledger.accounts a
+      where a.account_id = pending.account_id and a.status = 'OPEN')
+    and exists (
+      select from pgledger.auto_top_ups s
+      where s.account_id = pending.account_id and s.waiting_for = pending.key));
   return v_answer;
 end;
 $$;
@@ -3655,8 +3667,9 @@ comment on function pgledger.claim_top_ups(bigint, interval) is
   'enable_transaction, decline_top_up, defer_top_up. Where claims is above 1 somebody may have '
   'charged it before and not come to tell: ask the provider first. The idempotency_key changes '
   'only with a decline, so one attempt is charged once, however often it is claimed. None of a '
-  'frozen account, unless it was claimed before. Takes no lock on a balance and waits for nobody. '
-  'Refuses with 22023 and 22004.';
+  'frozen account, unless it was claimed before; then, and where the settings have changed since, '
+  'is_wanted is false: find what was charged, and charge nothing. Takes no lock on a balance and '
+  'waits for nobody. Refuses with 22023 and 22004.';
 
 revoke all on function pgledger.claim_top_ups(bigint, interval) from public;
 
@@ -3773,6 +3786,7 @@ revoke all on function pgledger.defer_top_up(text, text, bigint, interval, text)
 
 -- functions/list_pending_top_ups.sql
 
+-- A top-up is above 0 in any case: that it is said names the index, without the holds.
 create or replace function pgledger.list_pending_top_ups(
   account_id text default null,
   before timestamptz default null,
@@ -5386,8 +5400,18 @@ begin
       money = v_money, money_currency = v_payment.paid_currency,
       result = case when v_money = 0 then 'nothing to give back' end,
       due_at = case when v_money > 0 then v_posted.created_at end
-  where q.account_id = asked.account_id and q.key = asked.key
-  returning q.* into strict v_decided;
+  where q.account_id = asked.account_id and q.key = asked.key;
+
+  -- The provider may have told of the very refund already, as after a restore from a backup: then
+  -- its money is gone, and what it took gives way to what the request takes.
+  perform pgledger._settle_returns(v_payment, r.return_id),
+    pgledger._tell_refund_request(v_payment, r.return_id)
+  from pgledger.payment_returns r
+  where r.provider = v_payment.provider and r.payment_id = v_payment.payment_id
+    and r.request_key = asked.key;
+  select q.* into strict v_decided
+  from pgledger.refund_requests q
+  where q.account_id = asked.account_id and q.key = asked.key;
   return v_decided;
 end;
 $$;
