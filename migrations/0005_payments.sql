@@ -5408,7 +5408,7 @@ begin
     pgledger._tell_refund_request(v_payment, r.return_id)
   from pgledger.payment_returns r
   where r.provider = v_payment.provider and r.payment_id = v_payment.payment_id
-    and r.request_key = asked.key;
+    and r.request_key = asked.key and pgledger._is_in_effect(r.status, r.policy);
   select q.* into strict v_decided
   from pgledger.refund_requests q
   where q.account_id = asked.account_id and q.key = asked.key;
