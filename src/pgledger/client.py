@@ -399,10 +399,14 @@ _AS_USUAL = {oid: psycopg.adapters.get_loader(oid, Format.TEXT) for oid in _READ
 
 
 def _read_as_psycopg_does(cursor: "psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]") -> None:
-    """Read objects and times as records have them: Django lets its connections read texts."""
+    """Read objects and times as records have them: Django lets its connections read texts.
+
+    Another parser of JSON, which an application may have chosen, stays.
+    """
     adapters = cursor.connection.adapters
     for oid, loader in _READ.items():
-        if adapters.get_loader(oid, Format.TEXT) is not _AS_USUAL[oid]:
+        found = adapters.get_loader(oid, Format.TEXT)
+        if found is not _AS_USUAL[oid] and not (found and issubclass(found, JsonbLoader)):
             cursor.adapters.register_loader(oid, loader)
 
 
