@@ -272,6 +272,14 @@ def test_a_refund_of_another_payment_is_not_that_of_the_request(asked: Ledger) -
     assert the_request(asked)["return_id"] is None
 
 
+def test_a_refund_of_another_payment_that_was_told_before_is_not_either(asked: Ledger) -> None:
+    paid_top_up(asked, "second", payment_id="pi_2")
+    given = {"provider": "stripe", "refund_id": "re_9", "payment_id": "pi_2", "amount": 10}
+    ask(asked, "record_payment_refund", **given, status="SUCCEEDED", request_key="r")
+    row = decide(asked, "approve", "r")
+    assert (row["return_id"], row["due_at"]) == (None, row["decided_at"])
+
+
 @pytest.mark.parametrize(
     ("damage", "rule"),
     [
